@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { Descriptor } from "./descriptor.ts";
+import type { Digest } from "./digest.ts";
+import { CodedError } from "./errors.ts";
+import { baseMediaType, isIndexType, isManifestType, isNonDistributable, isSchema1Type, MEDIA_TYPES } from "./media-type.ts";
+
+/** Distribution spec: registries accept at least 4 MiB; above we answer 413. */
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+/** OCI image manifest and Docker image manifest v2 schema 2. */
+const ImageManifest = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  artifactType: z.string().optional(),
+  config: Descriptor,
+  layers: z.array(Descriptor),
+  subject: Descriptor.optional(),
+  annotations: z.record(z.string(), z.string()).nullish(),
+});
+
+/** OCI image index and Docker manifest list. */
+const ImageIndex = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  artifactType: z.string().optional(),
+  manifests: z.array(Descriptor),
+  subject: Descriptor.optional(),
+  annotations: z.record(z.string(), z.string()).nullish(),
+});
+
+/** What a registry must know of a manifest: its type and what it points to. The bytes themselves are never changed. */
+export type ParsedManifest = {
+  readonly mediaType: string;
+  readonly kind: "manifest" | "index";
+  /** Config and layers whose bytes the registry holds (non-distributable layers left out). */
+  readonly blobs: readonly Descriptor[];
+  /** Children of an index. */
+  readonly manifests: readonly Descriptor[];
+  readonly subject: Descriptor | undefined;
+  /** Of the referrers API: artifactType, else the config's media type. */
+  readonly artifactType: string | undefined;
+  readonly annotations: Readonly<Record<string, string>>;
+};
+
+function invalid(message: string): CodedError {
+  return new CodedError("MANIFEST_INVALID", message);
+}
+
+function parseJson(bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw invalid("manifest is not valid JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("manifest is not a JSON object");
+  return value as Record<string, unknown>;
+}
+
+/** The media type the document claims, checked against the Content-Type header (CVE-2021-41190: confusion of the two). */
+function mediaTypeOf(json: Record<string, unknown>, contentType: string | undefined): string {
+  const header = baseMediaType(contentType);
+  const claimed = typeof json["mediaType"] === "string" ? baseMediaType(json["mediaType"]) : "";
+  if (isSchema1Type(header) || isSchema1Type(claimed) || json["schemaVersion"] === 1) {
+    throw invalid("Docker schema 1 manifests are not supported; use schema 2 or OCI");
+  }
+  if (claimed && isManifestType(header) && claimed !== header) {
+    throw invalid(`Content-Type ${header} does not match the manifest's mediaType ${claimed}`);
+  }
+  const known = isManifestType(header) ? header : claimed;
+  if (isManifestType(known)) return known;
+  if (known && header !== "application/json" && header !== "") throw invalid(`unsupported manifest media type ${header}`);
+  return Array.isArray(json["manifests"]) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+/**
+ * Parse a manifest's bytes. `contentType` is the header it came with; when that is missing or generic, the document's own
+ * mediaType and shape decide.
+ * @throws CodedError MANIFEST_INVALID naming the field
+ */
+export function parseManifest(bytes: Uint8Array, contentType: string | undefined): ParsedManifest {
+  const json = parseJson(bytes);
+  if ("manifests" in json && ("layers" in json || "config" in json)) {
+    throw invalid("a manifest cannot have both manifests and layers (CVE-2021-41190)");
+  }
+  const mediaType = mediaTypeOf(json, contentType);
+  const index = isIndexType(mediaType);
+  const result = (index ? ImageIndex : ImageManifest).safeParse(json);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    throw invalid(`${issue?.path.join(".") || "manifest"}: ${issue?.message ?? "invalid"}`);
+  }
+  const { subject, annotations } = result.data;
+  const common = { mediaType, subject, annotations: annotations ?? {} };
+  if ("manifests" in result.data) {
+    return { ...common, kind: "index", blobs: [], manifests: result.data.manifests, artifactType: result.data.artifactType };
+  }
+  const { config, layers } = result.data;
+  const blobs = [config, ...layers].filter((descriptor) => !isNonDistributable(descriptor.mediaType));
+  return { ...common, kind: "manifest", blobs, manifests: [], artifactType: result.data.artifactType ?? config.mediaType };
+}
+
+/** Every digest a manifest keeps alive in its repository. The subject is not among them: it is the other way round. */
+export function referencedDigests(manifest: ParsedManifest): Digest[] {
+  return [...new Set([...manifest.blobs, ...manifest.manifests].map((descriptor) => descriptor.digest))];
+}
