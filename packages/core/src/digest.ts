@@ -31,9 +31,13 @@ export function isDigestAlgorithm(text: string): text is DigestAlgorithm {
 /** @throws CodedError DIGEST_INVALID */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
-  throw new CodedError("DIGEST_INVALID", `invalid digest: allowed are ${DIGEST_ALGORITHMS.join(" and ")} with lower-case hex`, {
-    detail: { digest: text.slice(0, 200) },
-  });
+  throw new CodedError(
+    "DIGEST_INVALID",
+    `invalid digest: allowed are ${DIGEST_ALGORITHMS.join(" and ")} with lower-case hex`,
+    {
+      detail: { digest: text.slice(0, 200) },
+    },
+  );
 }
 
 export function digestOf(algorithm: DigestAlgorithm, hex: string): Digest {

@@ -2,7 +2,14 @@ import { z } from "zod";
 import { Descriptor } from "./descriptor.ts";
 import type { Digest } from "./digest.ts";
 import { CodedError } from "./errors.ts";
-import { baseMediaType, isIndexType, isManifestType, isNonDistributable, isSchema1Type, MEDIA_TYPES } from "./media-type.ts";
+import {
+  baseMediaType,
+  isIndexType,
+  isManifestType,
+  isNonDistributable,
+  isSchema1Type,
+  MEDIA_TYPES,
+} from "./media-type.ts";
 
 /** Distribution spec: registries accept at least 4 MiB; above we answer 413. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -53,7 +60,8 @@ function parseJson(bytes: Uint8Array): Record<string, unknown> {
   } catch {
     throw invalid("manifest is not valid JSON");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("manifest is not a JSON object");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid("manifest is not a JSON object");
   return value as Record<string, unknown>;
 }
 
@@ -69,7 +77,8 @@ function mediaTypeOf(json: Record<string, unknown>, contentType: string | undefi
   }
   const known = isManifestType(header) ? header : claimed;
   if (isManifestType(known)) return known;
-  if (known && header !== "application/json" && header !== "") throw invalid(`unsupported manifest media type ${header}`);
+  if (known && header !== "application/json" && header !== "")
+    throw invalid(`unsupported manifest media type ${header}`);
   return Array.isArray(json["manifests"]) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
@@ -93,11 +102,23 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   const { subject, annotations } = result.data;
   const common = { mediaType, subject, annotations: annotations ?? {} };
   if ("manifests" in result.data) {
-    return { ...common, kind: "index", blobs: [], manifests: result.data.manifests, artifactType: result.data.artifactType };
+    return {
+      ...common,
+      kind: "index",
+      blobs: [],
+      manifests: result.data.manifests,
+      artifactType: result.data.artifactType,
+    };
   }
   const { config, layers } = result.data;
   const blobs = [config, ...layers].filter((descriptor) => !isNonDistributable(descriptor.mediaType));
-  return { ...common, kind: "manifest", blobs, manifests: [], artifactType: result.data.artifactType ?? config.mediaType };
+  return {
+    ...common,
+    kind: "manifest",
+    blobs,
+    manifests: [],
+    artifactType: result.data.artifactType ?? config.mediaType,
+  };
 }
 
 /** Every digest a manifest keeps alive in its repository. The subject is not among them: it is the other way round. */

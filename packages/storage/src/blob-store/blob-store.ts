@@ -1,0 +1,66 @@
+import type { Digest } from "@cache-registry/core/digest";
+
+/**
+ * Where bytes live. The port knows nothing of repositories or rights: that is the metadata store's.
+ * Layout of the file-system driver: `blobs/<algorithm>/<hex>` as in an OCI image layout (image-layout.md, "Blobs").
+ * Every digest handed to `commit` has been verified by the caller while the bytes streamed.
+ */
+export interface BlobStore {
+  /** Size in bytes, or undefined when the bytes are not here. */
+  stat(digest: Digest): Promise<{ readonly size: number } | undefined>;
+  /**
+   * Sequential reader of `[start, end]` (both inclusive, as in RFC 9110 §14.1.2); the whole blob without a range.
+   * @throws BlobMissingError
+   */
+  open(digest: Digest, range?: ByteRange): Promise<ByteReader>;
+  /** A new temporary file for content that is lost with the process (cold fetches, manifests). */
+  create(): Promise<BlobWriter>;
+  /** The temporary file of an upload session, which survives restarts; created when it is not there. */
+  openUpload(id: string): Promise<BlobWriter>;
+  /** Forget the temporary file of an upload session. Idempotent. */
+  removeUpload(id: string): Promise<void>;
+  /**
+   * Take the bytes out of sight at once (on a file system: rename to `trash/<hex>.<generation>`), then free them.
+   * Idempotent: absent bytes are no error.
+   */
+  remove(digest: Digest, generation: number): Promise<void>;
+  /** Every digest at rest, for the sweep of bytes without a row. Order is not defined. */
+  list(): AsyncIterable<Digest>;
+  /** Upload sessions that have a temporary file, for the sweep of files without a row. */
+  listUploads(): AsyncIterable<{ readonly id: string; readonly modifiedAt: number }>;
+  /** Ready for use: leftovers of `create` and of the trash of an earlier process are gone. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Inclusive byte positions. */
+export type ByteRange = { readonly start: number; readonly end: number };
+
+export type ByteReader = {
+  /** Fills `buffer` from the current position; returns the number of bytes, 0 at the end of the range. */
+  read(buffer: Uint8Array): Promise<number>;
+  close(): Promise<void>;
+};
+
+export type BlobWriter = {
+  /** Bytes written so far: with `openUpload` what an earlier process left counts. */
+  readonly size: number;
+  /** Appends; resolves when the bytes can be read back. Calls must not overlap. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Reads back bytes below `size` while the writer goes on. Works after `commit` until `close`. 0 at the end. */
+  readAt(buffer: Uint8Array, position: number): Promise<number>;
+  /** fsync, rename into place, fsync of the folder: after it the bytes survive a power cut. Keeps the handle for `readAt`. */
+  commit(digest: Digest): Promise<void>;
+  /** Releases the handle. An uncommitted `create` file is removed; an upload's file stays. Idempotent. */
+  close(): Promise<void>;
+};
+
+/** The metadata knows a blob whose bytes are gone: the caller heals by fetching again. */
+export class BlobMissingError extends Error {
+  override readonly name = "BlobMissingError";
+  readonly digest: Digest;
+  constructor(digest: Digest) {
+    super(`blob ${digest} is not in the store`);
+    this.digest = digest;
+  }
+}
