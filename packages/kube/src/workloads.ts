@@ -1,0 +1,47 @@
+import type { KubeObject } from "./object.ts";
+
+/**
+ * The built-in kinds that we read or write, with only the fields we use. As sent by the API server: times are text.
+ * https://kubernetes.io/docs/reference/kubernetes-api/
+ */
+export type Container = { name: string; image?: string };
+
+export type PodSpec = {
+  containers?: Container[];
+  initContainers?: Container[];
+  ephemeralContainers?: Container[];
+  volumes?: { name: string; image?: { reference?: string } }[];
+  imagePullSecrets?: { name?: string }[];
+};
+
+export type Pod = KubeObject & {
+  spec?: PodSpec;
+  status?: { phase?: string };
+};
+
+type Template = { spec?: PodSpec };
+
+export type ReplicaSet = KubeObject & { spec?: { replicas?: number; template?: Template } };
+export type Deployment = KubeObject & { spec?: { replicas?: number; template?: Template } };
+export type StatefulSet = KubeObject & { spec?: { template?: Template } };
+export type DaemonSet = KubeObject & { spec?: { template?: Template } };
+export type CronJob = KubeObject & { spec?: { jobTemplate?: { spec?: { template?: Template } } } };
+export type Job = KubeObject & {
+  spec?: { template?: Template };
+  status?: { conditions?: { type: string; status: string }[] };
+};
+
+export type Namespace = KubeObject;
+/** `data` is base64. */
+export type Secret = KubeObject & { type?: string; data?: Record<string, string> };
+
+/** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/lease-v1/ (times: RFC 3339 with microseconds) */
+export type Lease = KubeObject & {
+  spec?: {
+    holderIdentity?: string;
+    leaseDurationSeconds?: number;
+    acquireTime?: string;
+    renewTime?: string;
+    leaseTransitions?: number;
+  };
+};
