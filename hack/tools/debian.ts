@@ -10,7 +10,6 @@ const PROOF: Readonly<Record<string, readonly string[]>> = {
   gcc: ["/usr/bin/gcc", "/usr/bin/cc"],
   iproute2: ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"],
   iptables: ["/usr/sbin/iptables", "/sbin/iptables"],
-  kmod: ["/usr/sbin/modprobe", "/sbin/modprobe"],
   "libseccomp-dev": ["/usr/include/seccomp.h"],
   mount: ["/usr/bin/mount", "/bin/mount"],
   nftables: ["/usr/sbin/nft", "/sbin/nft"],

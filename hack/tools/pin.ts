@@ -24,7 +24,9 @@ export function buildArguments(build: Build): string[] {
 export function pinHash(build: Build): string {
   const hash = createHash("sha256");
   const folder = join(MODULES, build.module);
-  for (const file of ["go.mod", "go.sum", ...globSync("**/*.go", { cwd: folder }).sort()]) {
+  const own = Object.values(build.programs).filter((path) => path.startsWith("./"));
+  const sources = own.flatMap((path) => globSync(`${path.slice(2)}/*.go`, { cwd: folder }).sort());
+  for (const file of ["go.mod", "go.sum", ...sources]) {
     hash.update(`${file}\0`).update(readFileSync(join(folder, file)));
   }
   hash.update(

@@ -1,0 +1,105 @@
+import { execFile } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { waitFor } from "./components.ts";
+import type { ClusterContext } from "./context.ts";
+import { type Layout, NETWORK, PAUSE_IMAGE } from "./layout.ts";
+
+const run = promisify(execFile);
+
+/** Starts containerd with its CNI configuration, and answers when it serves. */
+export async function startContainerd(context: ClusterContext): Promise<void> {
+  const { layout, tools } = context;
+  await mkdir(layout.certsDir, { recursive: true });
+  const plugins = dirname(requireTool(tools, "bridge"));
+  await writeCniConfiguration(layout);
+  const file = join(layout.root, "containerd.toml");
+  await writeFile(file, await configuration(layout, { plugins, runc: requireTool(tools, "runc") }));
+  const containerd = context.start("containerd", [`--config=${file}`], {
+    // containerd looks its shim up on the PATH.
+    PATH: `${dirname(requireTool(tools, "containerd-shim-runc-v2"))}:${process.env.PATH ?? ""}`,
+  });
+  await waitFor(async () => ctr(context, ["version"]), { what: "containerd serving", components: [containerd] });
+}
+
+/** Runs ctr on the kubelet's namespace. */
+export async function ctr({ layout, tools }: Pick<ClusterContext, "layout" | "tools">, args: readonly string[]) {
+  const program = requireTool(tools, "ctr");
+  const { stdout } = await run(program, ["--address", layout.containerdSocket, "--namespace", "k8s.io", ...args]);
+  return stdout;
+}
+
+export function requireTool(tools: Readonly<Record<string, string>>, name: string): string {
+  const path = tools[name];
+  if (!path) throw new Error(`the cluster was not given the tool ${name}`);
+  return path;
+}
+
+async function configuration(layout: Layout, { plugins, runc }: { plugins: string; runc: string }): Promise<string> {
+  const quote = JSON.stringify;
+  return `version = 3
+imports = []
+root = ${quote(layout.containerd)}
+state = ${quote(layout.containerdState)}
+
+[grpc]
+  address = ${quote(layout.containerdSocket)}
+
+[plugins.'io.containerd.internal.v1.opt']
+  path = ${quote(join(layout.root, "opt"))}
+
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = ${quote(await snapshotter(layout))}
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = ${quote(layout.certsDir)}
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = ${quote(PAUSE_IMAGE)}
+
+[plugins.'io.containerd.cri.v1.runtime']
+  # Lowering an oom_score_adj needs CAP_SYS_RESOURCE, which a build machine may lack.
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+  BinaryName = ${quote(runc)}
+  Root = ${quote(join(layout.root, "runc"))}
+  SystemdCgroup = false
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  bin_dirs = [${quote(plugins)}]
+  conf_dir = ${quote(layout.cni)}
+`;
+}
+
+/** An overlay on an overlay is refused by the kernel: inside a container the plain copying snapshotter must do. */
+async function snapshotter(layout: Layout): Promise<string> {
+  const { stdout } = await run("stat", ["--file-system", "--format=%T", layout.root]);
+  return stdout.trim() === "overlayfs" ? "native" : "overlayfs";
+}
+
+async function writeCniConfiguration(layout: Layout): Promise<void> {
+  await mkdir(layout.cni, { recursive: true });
+  const document = {
+    cniVersion: "1.0.0",
+    name: NETWORK.name,
+    plugins: [
+      {
+        type: "bridge",
+        bridge: NETWORK.bridge,
+        isGateway: true,
+        ipMasq: true,
+        // A pod may reach itself through its own Service.
+        hairpinMode: true,
+        ipam: {
+          type: "host-local",
+          dataDir: join(layout.root, "cni-addresses"),
+          ranges: [[{ subnet: NETWORK.podSubnet, gateway: NETWORK.address }]],
+          routes: [{ dst: "0.0.0.0/0" }],
+        },
+      },
+      { type: "portmap", capabilities: { portMappings: true } },
+    ],
+  };
+  await writeFile(join(layout.cni, "10-bridge.conflist"), JSON.stringify(document, null, 2));
+}

@@ -1,0 +1,26 @@
+import type { Component, ComponentOptions } from "./components.ts";
+import type { Layout } from "./layout.ts";
+import type { Pki } from "./pki.ts";
+
+/** What the parts of a cluster need to start. */
+export interface ClusterContext {
+  readonly layout: Layout;
+  readonly pki: Pki;
+  /** Tool name → path. */
+  readonly tools: Readonly<Record<string, string>>;
+  readonly log: (line: string) => void;
+  /** Starts a built tool as a component under its own name, logged and remembered for the end. */
+  readonly start: (tool: string, args: readonly string[], environment?: Readonly<Record<string, string>>) => Component;
+  /** Starts any program as a component. */
+  readonly startProcess: (options: Omit<ComponentOptions, "logs" | "onStart">) => Component;
+  /** The admin's kubectl; answers its standard output. */
+  readonly kubectl: Kubectl;
+}
+
+export interface KubectlOptions {
+  /** Standard input, for `apply -f -`. */
+  readonly input?: string;
+  readonly timeoutMs?: number;
+}
+
+export type Kubectl = (args: readonly string[], options?: KubectlOptions) => Promise<string>;
