@@ -1,0 +1,172 @@
+import { describe, expect, it } from "vitest";
+import { render } from "./helm.ts";
+
+const UPSTREAM = {
+  registry: "docker.io",
+  endpoints: ["http://10.88.0.1:5001"],
+  tagTtl: "1s",
+  timeouts: { connect: "1s" },
+};
+
+describe("the registry's configuration", () => {
+  it("by default", async () => {
+    expect((await render({ release: "r", namespace: "n" })).config("registry")).toEqual({
+      listen: { host: "0.0.0.0", port: 5000 },
+      management: { host: "0.0.0.0", port: 8081, tokenFile: "/etc/cache-registry/management/token" },
+      storage: {
+        blobs: { driver: "filesystem", filesystem: { path: "/var/lib/cache-registry" } },
+        metadata: { driver: "sqlite", sqlite: { path: "/var/lib/cache-registry/metadata.db" } },
+      },
+      upstreamPolicy: "public",
+      externalNames: [
+        "localhost:7439",
+        "r-cache-registry-registry:5000",
+        "r-cache-registry-registry.n:5000",
+        "r-cache-registry-registry.n.svc:5000",
+        "r-cache-registry-registry.n.svc.cluster.local:5000",
+      ],
+      auth: { anonymousPull: true, anonymousPush: false },
+      delete: { enabled: true },
+      gc: { schedule: "17 3 * * *", grace: "1h" },
+      shutdown: { drainTimeout: "45s" },
+      log: { level: "info", access: true },
+    });
+  });
+
+  it("with values", async () => {
+    const registry = {
+      upstreamPolicy: "listed",
+      externalNames: ["images.example.com"],
+      delete: { enabled: false },
+      garbageCollectionSchedule: "*/5 * * * *",
+      gc: { grace: "2s" },
+      ephemeralPushes: true,
+      auth: { htpasswd: { enabled: true, existingSecret: "users" } },
+      log: { access: false },
+    };
+    const config = (await render({ values: { registry, upstreams: [UPSTREAM], endpoint: "localhost:7500" } })).config(
+      "registry",
+    );
+    expect(config).toMatchObject({
+      upstreams: [UPSTREAM],
+      upstreamPolicy: "listed",
+      externalNames: expect.arrayContaining(["localhost:7500", "images.example.com"]),
+      delete: { enabled: false },
+      gc: { schedule: "*/5 * * * *", grace: "2s" },
+      auth: { anonymousPull: true, anonymousPush: false, htpasswdFile: "/etc/cache-registry/auth/htpasswd" },
+      log: { level: "info", access: false },
+    });
+  });
+});
+
+describe("the webhook's configuration", () => {
+  it("by default", async () => {
+    expect((await render()).config("webhook")).toEqual({
+      listen: {
+        host: "0.0.0.0",
+        port: 8443,
+        tls: { certFile: "/etc/cache-registry/tls/tls.crt", keyFile: "/etc/cache-registry/tls/tls.key" },
+      },
+      management: { host: "0.0.0.0", port: 8082 },
+      mode: "rewrite",
+      endpoint: "localhost:7439",
+      images: {
+        allow: [],
+        deny: [],
+        public: [],
+        nodeCredentials: ["*.dkr.ecr.*.amazonaws.com", "*.azurecr.io", "*.pkg.dev", "gcr.io", "*.gcr.io"],
+      },
+      owners: {
+        allow: [
+          "apps/ReplicaSet",
+          "apps/StatefulSet",
+          "apps/DaemonSet",
+          "batch/Job",
+          "v1/ReplicationController",
+          "none",
+        ],
+      },
+      dryRun: false,
+      shutdown: { grace: "5s", drainTimeout: "10s" },
+      log: { level: "info" },
+    });
+  });
+
+  it("with values", async () => {
+    const images = { allow: ["docker.io/library/*"], deny: ["quay.io"], public: ["ghcr.io"], nodeCredentials: [] };
+    const webhook = { images, owners: { allow: ["none"] }, dryRun: true };
+    const values = {
+      mode: "mirror",
+      endpoint: "localhost:7500",
+      webhook,
+      upstreams: [UPSTREAM, { registry: "harbor:5000" }],
+    };
+    expect((await render({ values })).config("webhook")).toMatchObject({
+      mode: "mirror",
+      endpoint: "localhost:7500",
+      registries: ["docker.io", "harbor:5000"],
+      ...webhook,
+    });
+  });
+});
+
+describe("the controllers' configuration", () => {
+  it("by default", async () => {
+    expect((await render({ release: "r" })).config("controllers")).toEqual({
+      management: { host: "0.0.0.0", port: 8083 },
+      mode: "rewrite",
+      endpoint: "localhost:7439",
+      registry: {
+        url: "http://r-cache-registry-registry:8081",
+        tokenSecret: { name: "r-cache-registry-management-token", key: "token" },
+      },
+      expiryDelay: "30d",
+      platforms: "auto",
+      revisionsKept: 2,
+      leaderElection: { enabled: true },
+      log: { level: "info" },
+    });
+  });
+
+  it("with values", async () => {
+    const controllers = { platforms: ["linux/amd64", "linux/arm64"], revisionsKept: 0 };
+    expect(
+      (await render({ values: { mode: "mirror", endpoint: "localhost:7500", controllers } })).config("controllers"),
+    ).toMatchObject({
+      mode: "mirror",
+      endpoint: "localhost:7500",
+      ...controllers,
+    });
+  });
+
+  it.each([
+    [30, "30d"],
+    [0, "0d"],
+    [1_000_000, "1000000d"],
+    ["7", "7d"],
+    ["10s", "10s"],
+    ["1h30m", "1h30m"],
+  ])("takes cachedImagesExpiryDelay %j as %s", async (cachedImagesExpiryDelay, expiryDelay) => {
+    expect((await render({ values: { cachedImagesExpiryDelay } })).config("controllers").expiryDelay).toBe(expiryDelay);
+  });
+});
+
+describe("the proxy's configuration", () => {
+  it("by default", async () => {
+    expect((await render({ release: "r", namespace: "n" })).config("proxy")).toEqual({
+      listen: { hosts: ["127.0.0.1", "::1"], port: 7439 },
+      management: { host: "0.0.0.0", port: 8084 },
+      registry: { url: "http://r-cache-registry-registry.n.svc:5000", connectTimeout: "200ms" },
+      log: { level: "info" },
+    });
+  });
+
+  it("listens on the endpoint's port and knows the upstreams", async () => {
+    const values = { endpoint: "localhost:7500", upstreams: [UPSTREAM], proxy: { connectTimeout: "1s" } };
+    expect((await render({ values })).config("proxy")).toMatchObject({
+      listen: { hosts: ["127.0.0.1", "::1"], port: 7500 },
+      registry: { connectTimeout: "1s" },
+      upstreams: [UPSTREAM],
+    });
+  });
+});

@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import { CHART, helm, render } from "./helm.ts";
+import type { Manifest } from "./manifests.ts";
+
+describe("the proxy", () => {
+  it("is on every Linux node, on the host network, and updated without a gap", async () => {
+    const manifests = await render();
+    const { kind, spec } = manifests.workload("proxy");
+    expect(kind).toBe("DaemonSet");
+    expect(spec.updateStrategy).toEqual({ type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
+    const pod = manifests.pod("proxy");
+    expect(pod).toMatchObject({
+      hostNetwork: true,
+      dnsPolicy: "ClusterFirstWithHostNet",
+      priorityClassName: "system-node-critical",
+      tolerations: [{ operator: "Exists" }],
+    });
+    // a declared port would be a host port, and the second pod of an update could not be placed
+    expect(manifests.container("proxy").ports).toBeUndefined();
+    expect(pod.volumes.filter(({ hostPath }) => hostPath)).toEqual([]);
+  });
+
+  it.each([
+    ["cache-registry", "CACHE_REGISTRY_REGISTRY_SERVICE_HOST"],
+    ["my-1.images", "MY_1_IMAGES_CACHE_REGISTRY_REGISTRY_SERVICE_HOST"],
+  ])("of release %s reaches the registry by the address in %s", async (release, variable) => {
+    const manifests = await render({ release });
+    expect(manifests.pod("proxy").enableServiceLinks).toBe(true);
+    expect(manifests.container("proxy").env).toEqual([
+      { name: "CREG_REGISTRY__URL", value: `http://$(${variable}):5000` },
+    ]);
+    // how the kubelet names it (pkg/kubelet/envvars)
+    const service = manifests.only("Service", "registry").metadata.name;
+    expect(variable).toBe(`${service.toUpperCase().replaceAll("-", "_")}_SERVICE_HOST`);
+  });
+});
+
+describe("uninstalling", () => {
+  function kept({ metadata }: Manifest): boolean {
+    return metadata.annotations?.["helm.sh/resource-policy"] === "keep";
+  }
+
+  it("keeps the proxy, what its pods need, and the definition of CachedImages", async () => {
+    const manifests = await render({ release: "r" });
+    const names = manifests.all.filter(kept).map(({ kind, metadata }) => `${kind}/${metadata.name}`);
+    expect(names.filter((name) => !name.startsWith("CustomResourceDefinition/")).sort()).toEqual([
+      "ConfigMap/r-cache-registry-proxy",
+      "DaemonSet/r-cache-registry-proxy",
+      "Service/r-cache-registry-registry",
+      "ServiceAccount/r-cache-registry-proxy",
+    ]);
+    const pod = manifests.pod("proxy");
+    const referenced = pod.volumes
+      .flatMap(({ configMap, secret }) => [configMap?.name, secret?.secretName])
+      .filter(Boolean);
+    expect(referenced).toEqual(["r-cache-registry-proxy"]);
+    expect(pod.serviceAccountName).toBe("r-cache-registry-proxy");
+  });
+
+  it("is explained after installing, with the command that removes all that is kept", async () => {
+    const args = [
+      "install",
+      "r",
+      CHART,
+      "--namespace",
+      "n",
+      "--dry-run=client",
+      "--set",
+      "certificates.mode=certManager",
+    ];
+    const { output, errors } = await helm(args);
+    expect(errors).toBe("");
+    const notes = output.slice(output.indexOf("NOTES:"));
+    expect(notes).toContain("kubectl get cachedimages");
+    expect(notes).toContain("localhost:7439/docker.io/library/busybox");
+    expect(notes).toContain("registry.persistence is off");
+    const command = notes.split("\n").find((line) => line.includes("kubectl --namespace n delete")) ?? "";
+    const manifests = await render({ release: "r", namespace: "n" });
+    const namespaced = manifests.all.filter((one) => kept(one) && one.metadata.namespace !== undefined);
+    expect(command.trim().split(" ").slice(4).sort()).toEqual(
+      namespaced.map(({ kind, metadata }) => `${kind.toLowerCase()}/${metadata.name}`).sort(),
+    );
+  });
+});

@@ -1,0 +1,234 @@
+import { describe, expect, it } from "vitest";
+import { refusal, render } from "./helm.ts";
+import type { Manifest, Manifests, Service } from "./manifests.ts";
+
+const POLICY = "cache-registry.enix.io/image-caching-policy";
+const OPT_OUT = { key: POLICY, operator: "NotIn", values: ["ignore"] };
+const PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+interface Requirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values: readonly string[];
+}
+
+interface Webhook {
+  readonly name: string;
+  readonly clientConfig: { readonly service: Record<string, unknown>; readonly caBundle?: string };
+  readonly objectSelector: { readonly matchExpressions: readonly Requirement[] };
+  readonly namespaceSelector: { readonly matchExpressions: readonly Requirement[] };
+  readonly [key: string]: unknown;
+}
+
+interface Certificate extends Manifest {
+  readonly spec: Record<string, unknown>;
+}
+
+function configuration(manifests: Manifests): Manifest & { readonly webhook: Webhook } {
+  const found = manifests.only<Manifest & { readonly webhooks: readonly [Webhook] }>("MutatingWebhookConfiguration");
+  expect(found.webhooks).toHaveLength(1);
+  return { ...found, webhook: found.webhooks[0] };
+}
+
+describe("the webhook's registration", () => {
+  it("asks for new pods and for ephemeral containers, and never keeps a pod from starting", async () => {
+    const { webhook } = configuration(await render());
+    expect(webhook).toMatchObject({
+      name: "pods.cache-registry.enix.io",
+      admissionReviewVersions: ["v1"],
+      failurePolicy: "Ignore",
+      timeoutSeconds: 3,
+      reinvocationPolicy: "IfNeeded",
+      sideEffects: "None",
+      matchPolicy: "Equivalent",
+      rules: [
+        { apiGroups: [""], apiVersions: ["v1"], operations: ["CREATE"], resources: ["pods"], scope: "Namespaced" },
+        {
+          apiGroups: [""],
+          apiVersions: ["v1"],
+          operations: ["UPDATE"],
+          resources: ["pods/ephemeralcontainers"],
+          scope: "Namespaced",
+        },
+      ],
+    });
+  });
+
+  it("points at the webhook's Service, which points at its pods", async () => {
+    const manifests = await render({ release: "r", namespace: "n" });
+    expect(configuration(manifests).webhook.clientConfig.service).toEqual({
+      name: "r-cache-registry-webhook",
+      namespace: "n",
+      path: "/mutate",
+      port: 443,
+    });
+    const service = manifests.only<Service>("Service", "webhook");
+    expect(service.metadata).toMatchObject({ name: "r-cache-registry-webhook", namespace: "n" });
+    expect(service.spec.ports).toEqual([{ name: "https", port: 443, targetPort: 8443, protocol: "TCP" }]);
+    expect(manifests.container("webhook").ports).toContainEqual({ name: "https", containerPort: 8443 });
+  });
+
+  it("leaves out pods by label, the user's conditions added to ours", async () => {
+    const own = { key: "app", operator: "NotIn", values: ["postgres"] };
+    const values = { controllers: { webhook: { objectSelector: { matchExpressions: [own] } } } };
+    expect(configuration(await render()).webhook.objectSelector).toEqual({ matchExpressions: [OPT_OUT] });
+    expect(configuration(await render({ values })).webhook.objectSelector).toEqual({
+      matchExpressions: [OPT_OUT, own],
+    });
+  });
+
+  it("leaves out namespaces: its own, what the cluster starts with, and those that opt out", async () => {
+    const [names, ...others] = configuration(await render({ namespace: "mine" })).webhook.namespaceSelector
+      .matchExpressions;
+    expect(names).toMatchObject({ key: "kubernetes.io/metadata.name", operator: "NotIn" });
+    const expected = [
+      "mine",
+      "kube-system",
+      "kube-public",
+      "kube-node-lease",
+      "cert-manager",
+      "calico-system",
+      "longhorn-system",
+    ];
+    expect(names?.values).toEqual(expect.arrayContaining(expected));
+    expect(others).toEqual([OPT_OUT]);
+  });
+
+  it("takes other namespaces and conditions from the values, and never its own namespace", async () => {
+    const own = { key: "environment", operator: "In", values: ["production"] };
+    const webhook = { excludedNamespaces: ["kube-system", "mine"], namespaceSelector: { matchExpressions: [own] } };
+    const [names, ...others] = configuration(await render({ namespace: "mine", values: { webhook } })).webhook
+      .namespaceSelector.matchExpressions;
+    expect(names?.values).toEqual(["mine", "kube-system"]);
+    expect(others).toEqual([OPT_OUT, own]);
+  });
+
+  it("takes its policies from the values", async () => {
+    const webhook = { failurePolicy: "Fail", timeoutSeconds: 7, reinvocationPolicy: "Never" };
+    expect(configuration(await render({ values: { webhook } })).webhook).toMatchObject(webhook);
+  });
+
+  it("has two pods on different nodes where possible, with a disruption budget and updates without a gap", async () => {
+    const manifests = await render();
+    const { spec } = manifests.workload("webhook");
+    expect(spec.replicas).toBe(2);
+    expect(spec.strategy).toEqual({ type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
+    expect(spec.template.spec.affinity).toMatchObject({
+      podAntiAffinity: {
+        preferredDuringSchedulingIgnoredDuringExecution: [
+          {
+            podAffinityTerm: {
+              topologyKey: "kubernetes.io/hostname",
+              labelSelector: { matchLabels: spec.selector.matchLabels },
+            },
+          },
+        ],
+      },
+    });
+    expect(manifests.only("PodDisruptionBudget", "webhook")).toMatchObject({
+      spec: { maxUnavailable: 1, selector: { matchLabels: spec.selector.matchLabels } },
+    });
+    const without = await render({
+      values: { webhook: { pdb: { enabled: false } }, controllers: { pdb: { enabled: false } } },
+    });
+    expect(without.ofKind("PodDisruptionBudget")).toEqual([]);
+  });
+});
+
+describe("the webhook's certificate", () => {
+  it("comes from cert-manager: an own CA signs it and cainjector hands the CA to the API server", async () => {
+    const manifests = await render({ release: "r", namespace: "n" });
+    const name = "r-cache-registry-webhook";
+    const certificates = manifests.ofKind<Certificate>("Certificate");
+    const serving = certificates.find(({ metadata }) => metadata.name === name);
+    const authority = certificates.find(({ metadata }) => metadata.name === `${name}-ca`);
+    expect(manifests.ofKind<Certificate>("Issuer").map(({ metadata, spec }) => [metadata.name, spec])).toEqual([
+      [`${name}-ca`, { selfSigned: {} }],
+      [name, { ca: { secretName: authority?.spec.secretName } }],
+    ]);
+    expect(authority?.spec).toMatchObject({ isCA: true, issuerRef: { name: `${name}-ca`, kind: "Issuer" } });
+    expect(serving?.spec).toMatchObject({
+      issuerRef: { name, kind: "Issuer", group: "cert-manager.io" },
+      dnsNames: expect.arrayContaining([`${name}.n.svc`]),
+      usages: ["digital signature", "server auth"],
+    });
+    expect(tlsSecret(manifests)).toBe(serving?.spec.secretName);
+    const { metadata, webhook } = configuration(manifests);
+    expect(metadata.annotations).toEqual({ "cert-manager.io/inject-ca-from": `n/${name}` });
+    expect(webhook.clientConfig.caBundle).toBeUndefined();
+  });
+
+  it("is issued by the user's issuer when none is to be created", async () => {
+    const certificateIssuerRef = { name: "corporate", kind: "ClusterIssuer" };
+    const values = { controllers: { webhook: { createCertificateIssuer: false, certificateIssuerRef } } };
+    const manifests = await render({ values });
+    expect(manifests.ofKind("Issuer")).toEqual([]);
+    expect(manifests.only<Certificate>("Certificate").spec.issuerRef).toEqual({
+      ...certificateIssuerRef,
+      group: "cert-manager.io",
+    });
+    expect(await refusal({ values: { controllers: { webhook: { createCertificateIssuer: false } } } })).toContain(
+      "controllers.webhook.certificateIssuerRef.name",
+    );
+  });
+
+  it.each([
+    ["PEM text", PEM],
+    ["base64", Buffer.from(PEM).toString("base64")],
+    [
+      "wrapped base64",
+      Buffer.from(PEM)
+        .toString("base64")
+        .replace(/(.{20})/g, "$1\n"),
+    ],
+  ])("can be an existing Secret, its CA given as %s", async (_, caBundle) => {
+    const values = { certificates: { existingSecret: "own-tls", caBundle } };
+    for (const apiVersions of [[], ["cert-manager.io/v1"]]) {
+      const manifests = await render({ values, apiVersions });
+      const { metadata, webhook } = configuration(manifests);
+      expect(Buffer.from(webhook.clientConfig.caBundle ?? "", "base64").toString()).toBe(PEM);
+      expect(metadata.annotations).toBeUndefined();
+      expect([...manifests.ofKind("Issuer"), ...manifests.ofKind("Certificate")]).toEqual([]);
+      expect(tlsSecret(manifests)).toBe("own-tls");
+    }
+  });
+
+  it("without either, installing stops with a sentence that names both ways", async () => {
+    const message = await refusal({ release: "r", namespace: "n", apiVersions: [] });
+    expect(message).toContain("install cert-manager");
+    expect(message).toContain("certificates.existingSecret");
+    expect(message).toContain("certificates.caBundle");
+    expect(message).toContain("r-cache-registry-webhook.n.svc");
+  });
+
+  it("can be told to use cert-manager where its API cannot be seen", async () => {
+    const manifests = await render({ values: { certificates: { mode: "certManager" } }, apiVersions: [] });
+    expect(manifests.ofKind("Certificate")).toHaveLength(2);
+  });
+
+  it("asks for what an existing Secret needs", async () => {
+    expect(await refusal({ values: { certificates: { mode: "existingSecret" } } })).toContain(
+      "certificates.existingSecret",
+    );
+    expect(await refusal({ values: { certificates: { existingSecret: "own-tls" } } })).toContain(
+      "certificates.caBundle",
+    );
+  });
+
+  it("refuses a mode that is not offered, also where schemas are skipped", async () => {
+    const values = { certificates: { mode: "selfManaged" } };
+    expect(await refusal({ values })).toContain("one of 'auto', 'certManager', 'existingSecret'");
+    const unchecked = await refusal({ values, arguments: ["--skip-schema-validation"] });
+    expect(unchecked).toContain('certificates.mode "selfManaged" is not offered');
+  });
+});
+
+function tlsSecret(manifests: Manifests): string | undefined {
+  const mount = manifests
+    .container("webhook")
+    .volumeMounts.find(({ mountPath }) => mountPath === "/etc/cache-registry/tls");
+  expect(mount).toMatchObject({ readOnly: true });
+  // a file mounted by subPath would never change, and certificates are renewed
+  expect(mount?.subPath).toBeUndefined();
+  return manifests.pod("webhook").volumes.find(({ name }) => name === mount?.name)?.secret?.secretName;
+}
