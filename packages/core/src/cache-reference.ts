@@ -1,4 +1,4 @@
-import { type ImageReference, parseImageReference, printImageReference } from "./image-reference.ts";
+import { type ImageReference, looksLikeRegistry, parseImageReference, printImageReference } from "./image-reference.ts";
 import { isRepositoryName, MAX_NAME_LENGTH } from "./repository-name.ts";
 
 /**
@@ -23,7 +23,8 @@ export function componentToRegistry(component: string): string {
 
 /** Is the text below the endpoint already? Then rewriting it again would change its meaning. */
 export function isCached(image: string, endpoint: string): boolean {
-  return image.startsWith(`${endpoint}/`);
+  // A host name has no case: rewriting `LOCALHOST:7439/…` would nest the endpoint in itself.
+  return image.slice(0, endpoint.length).toLowerCase() === endpoint.toLowerCase() && image[endpoint.length] === "/";
 }
 
 /** The cached form of a reference, or why there is none. Missing tags stay missing. */
@@ -50,6 +51,5 @@ export function fromCacheReference(image: string, endpoint: string): ImageRefere
   const slash = path.indexOf("/");
   if (slash <= 0) return undefined;
   const registry = componentToRegistry(path.slice(0, slash));
-  const looksRemote = registry === "localhost" || registry.includes(".") || registry.includes(":");
-  return looksRemote ? parseImageReference(`${registry}/${path.slice(slash + 1)}`) : undefined;
+  return looksLikeRegistry(registry) ? parseImageReference(`${registry}/${path.slice(slash + 1)}`) : undefined;
 }

@@ -40,8 +40,14 @@ export function normalizeRepository(registry: string, repository: string): strin
   return registry === DOCKER_HUB && !repository.includes("/") ? `library/${repository}` : repository;
 }
 
+/** An image's identifier at the container runtime, not a name: `sha256:<hex>` or 64 hex digits (distribution/reference). */
+function isIdentifier(text: string): boolean {
+  return isDigest(text) || isDigest(`sha256:${text}`);
+}
+
 /** Undefined when the text is no valid reference. */
 export function parseImageReference(text: string): ImageReference | undefined {
+  if (isIdentifier(text)) return undefined;
   const at = text.indexOf("@");
   const digest = at < 0 ? undefined : text.slice(at + 1);
   if (digest !== undefined && !isDigest(digest)) return undefined;
