@@ -1,0 +1,57 @@
+import type { Digest } from "@cache-registry/core/digest";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+
+/** How often what was read is written down, in milliseconds: never one write per read. */
+const FLUSH_INTERVAL_MS = 30_000;
+const MAX_PENDING = 50_000;
+
+export type PullRecorder = {
+  /** A manifest was pulled: it is in use. */
+  pulled(repository: string, digest: Digest): void;
+  /** A client was told that a blob is there and will count on it. */
+  touched(repository: string, digest: Digest): void;
+  /** Writes down what is pending; the collector calls it before it decides. */
+  flush(): Promise<void>;
+  start(): void;
+  stop(): Promise<void>;
+};
+
+type Entry = { readonly repository: string; readonly digest: Digest; readonly at: number };
+
+export function createPullRecorder({ metadata, logger }: { metadata: MetadataStore; logger: Logger }): PullRecorder {
+  let pulls = new Map<string, Entry>();
+  let touches = new Map<string, Entry>();
+  let timer: NodeJS.Timeout | undefined;
+
+  function note(entries: Map<string, Entry>, repository: string, digest: Digest): void {
+    entries.set(`${repository}@${digest}`, { repository, digest, at: Date.now() });
+    if (entries.size > MAX_PENDING) flushQuietly();
+  }
+
+  async function flush(): Promise<void> {
+    const [pulled, touched] = [[...pulls.values()], [...touches.values()]];
+    pulls = new Map();
+    touches = new Map();
+    if (pulled.length > 0) await metadata.recordPulls(pulled);
+    if (touched.length > 0) await metadata.touchBlobs(touched);
+  }
+
+  function flushQuietly(): void {
+    flush().catch((err: unknown) => logger.error({ err }, "access times could not be written"));
+  }
+
+  return {
+    pulled: (repository, digest) => note(pulls, repository, digest),
+    touched: (repository, digest) => note(touches, repository, digest),
+    flush,
+    start() {
+      timer = setInterval(flushQuietly, FLUSH_INTERVAL_MS);
+      timer.unref();
+    },
+    async stop() {
+      clearInterval(timer);
+      await flush();
+    },
+  };
+}

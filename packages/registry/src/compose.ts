@@ -1,0 +1,151 @@
+import type { Logger } from "@cache-registry/runtime/logger";
+import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
+import { createCertificate } from "@cache-registry/runtime/certificate";
+import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
+import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
+import { createMetrics } from "@cache-registry/runtime/metrics";
+import { createSchedule } from "@cache-registry/runtime/schedule";
+import { createSecretFile } from "@cache-registry/runtime/secret";
+import { createServer } from "@cache-registry/runtime/server";
+import { createUpstreamClient } from "@cache-registry/registry-client/client";
+import { createTargetResolver } from "@cache-registry/registry-client/target";
+import { findUpstream, tagRuleOf } from "@cache-registry/registry-client/upstream";
+import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import { openBlobStore } from "@cache-registry/storage/blob-store/open";
+import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
+import { createPullRecorder } from "./access/pull-recorder.ts";
+import { addRoutes, repositoryOf } from "./app.ts";
+import { createAuthorizer } from "./auth/authorize.ts";
+import { type Authenticator, createHtpasswd, createSingleUser } from "./auth/htpasswd.ts";
+import { isLoopback, type RegistryConfig } from "./config.ts";
+import { createManifestDocuments } from "./content/manifest-documents.ts";
+import { createReadBlob } from "./content/read-blob.ts";
+import { createManifestReader } from "./content/read-manifest.ts";
+import { createStoreManifest } from "./content/store-manifest.ts";
+import { createCollector } from "./gc/collector.ts";
+import { createReclaim } from "./gc/reclaim.ts";
+import { createImages } from "./management/images.ts";
+import { addManagementRoutes } from "./management/routes.ts";
+import { createWarmUp } from "./management/warm-up.ts";
+import { createBlobSource } from "./pull-through/blob-source.ts";
+import { createManifestSource } from "./pull-through/manifest-source.ts";
+import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
+import { createUploadSessions } from "./push/upload-sessions.ts";
+import { blobRoutes } from "./routes/blobs.ts";
+import { createCatalog } from "./routes/catalog.ts";
+import { manifestRoutes } from "./routes/manifests.ts";
+import { tagRoutes } from "./routes/tags.ts";
+import { uploadRoutes, uploadsRoutes } from "./routes/uploads.ts";
+import { createBlobSender } from "./serving/blob-sender.ts";
+
+const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arch}`];
+
+export type Composition = { readonly health: Health; readonly services: readonly Service[] };
+
+/** All wiring of the registry process, in the order of the way of the data. */
+export async function compose(config: RegistryConfig, logger: Logger): Promise<Composition> {
+  const metrics = createMetrics();
+  const health = createHealth();
+  const pool = createBufferPool({ metrics });
+
+  const blobs = await openBlobStore(config.storage.blobs);
+  const metadata = await openMetadataStore(config.storage.metadata, { logger });
+  const digestLock = createDigestLock();
+  const documents = createManifestDocuments(blobs);
+  const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
+  const pulls = createPullRecorder({ metadata, logger });
+
+  const { upstreams, externalNames } = config;
+  const client = createUpstreamClient({ upstreams, policy: config.upstreamPolicy, airGapped: config.airGapped, metrics, logger });
+  const targets = createTargetResolver({ upstreams, externalNames });
+  const pullMetrics = createPullThroughMetrics(metrics);
+  const tagPolicyOf = (registry: string, tag: string) => tagRuleOf(findUpstream(upstreams, registry), tag);
+  const manifestSource = createManifestSource({ metadata, client, storeManifest, tagPolicyOf, metrics: pullMetrics });
+  const blobSource = createBlobSource({ blobs, metadata, client, digestLock, metrics: pullMetrics });
+  const readManifest = createManifestReader({ metadata, documents, source: manifestSource, pulls, metrics: pullMetrics, logger });
+  const readBlob = createReadBlob({ blobs, metadata, source: blobSource, client, pulls, metrics: pullMetrics });
+
+  const uploads = createUploadSessions({ blobs, metadata, digestLock });
+  const reclaim = createReclaim({ blobs, metadata, digestLock });
+  const rules = {
+    grace: config.gc.grace,
+    untaggedLocal: config.gc.untagged.local === "keep" ? ("keep" as const) : config.gc.untagged.after,
+    unusedFor: config.cache.unusedFor,
+  };
+  const collector = createCollector({ metadata, reclaim, uploads, pulls, rules, logger, metrics });
+  const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, logger });
+  const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
+
+  const { listen, management } = config;
+  const certificate =
+    listen.tls && (await createCertificate({ ...listen.tls, name: "registry", logger, metrics }));
+  const server = createServer({
+    logger,
+    name: "registry",
+    metrics,
+    accessLog: config.log.access,
+    ...(certificate ? { certificate } : {}),
+  });
+  const deleteEnabled = config.delete.enabled;
+  const resolveName = (path: string) => repositoryOf(targets.resolve({ path }));
+  const uploadDeps = { metadata, uploads, resolveName };
+  addRoutes({
+    server,
+    targets,
+    authorizer: createAuthorizer({
+      authenticators: authenticatorsOf(config.auth, logger),
+      anonymousPull: config.auth.anonymousPull,
+      anonymousPush: config.auth.anonymousPush ?? isLoopback(listen.host),
+    }),
+    routes: {
+      manifest: manifestRoutes({ metadata, readManifest, storeManifest, deleteEnabled }),
+      blob: blobRoutes({ metadata, readBlob, send: createBlobSender({ pool, metrics: pullMetrics, logger }), deleteEnabled }),
+      uploads: uploadsRoutes(uploadDeps),
+      upload: uploadRoutes(uploadDeps),
+      tags: tagRoutes({ metadata }),
+      catalog: createCatalog({ metadata }),
+    },
+  });
+
+  const managementCertificate =
+    management.tls && (await createCertificate({ ...management.tls, name: "management", logger, metrics }));
+  const managementServer = createManagementServer({
+    health,
+    metrics,
+    logger,
+    ...(managementCertificate ? { certificate: managementCertificate } : {}),
+  });
+  const token = management.tokenFile === undefined ? undefined : createSecretFile(management.tokenFile);
+  addManagementRoutes(managementServer, { images, collector, metadata, token, startedAt: new Date() });
+
+  const fullPass = createSchedule({
+    name: "gc",
+    expression: config.gc.schedule,
+    task: async () => void (await collector.fullPass()),
+    logger,
+    metrics,
+  });
+  return {
+    health,
+    services: [
+      serverService({ name: "management", server: managementServer, listen: management }),
+      { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
+      { name: "metadata store", start: () => metadata.start(), stop: () => metadata.close() },
+      { name: "upstreams", stop: () => client.close() },
+      { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
+      { name: "collector", start: () => collector.start(), stop: () => collector.stop() },
+      fullPass,
+      { name: "warm-ups", stop: () => warmUp.stop() },
+      serverService({ name: "registry", server, listen }),
+    ],
+  };
+}
+
+function authenticatorsOf(auth: RegistryConfig["auth"], logger: Logger): Authenticator[] {
+  const authenticators: Authenticator[] = [];
+  if (auth.htpasswdFile !== undefined) authenticators.push(createHtpasswd(auth.htpasswdFile, logger));
+  if (auth.usernameFile !== undefined && auth.passwordFile !== undefined) {
+    authenticators.push(createSingleUser(auth.usernameFile, auth.passwordFile));
+  }
+  return authenticators;
+}

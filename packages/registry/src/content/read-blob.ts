@@ -1,0 +1,116 @@
+import type { Digest } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
+import type { UpstreamClient } from "@cache-registry/registry-client/client";
+import type { BlobStore, ByteRange, ByteReader } from "@cache-registry/storage/blob-store/blob-store";
+import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { PullRecorder } from "../access/pull-recorder.ts";
+import type { BlobLocation, BlobSource } from "../pull-through/blob-source.ts";
+import type { Outcome, PullThroughMetrics } from "../pull-through/pull-through-metrics.ts";
+import { toClientError } from "../pull-through/upstream-failure.ts";
+import { isUpstream, type Repository, type UpstreamRepository } from "./repository.ts";
+
+export type BlobContent = {
+  /** Bytes of the whole blob, undefined while the upstream has not said. */
+  readonly size: number | undefined;
+  readonly outcome: Outcome;
+  readonly from: "store" | "fetch";
+  reader(range?: ByteRange): Promise<ByteReader>;
+};
+
+export type ReadBlob = {
+  /** @throws CodedError BLOB_UNKNOWN, or what the upstream's failure means to a client */
+  open(repository: Repository, digest: Digest): Promise<BlobContent>;
+  /** Never downloads: a blob that is not held is asked for upstream with HEAD. */
+  stat(repository: Repository, digest: Digest): Promise<{ readonly size: number | undefined; readonly outcome: Outcome }>;
+};
+
+export type ReadBlobDeps = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly source: BlobSource;
+  readonly client: UpstreamClient;
+  readonly pulls: PullRecorder;
+  readonly metrics: PullThroughMetrics;
+};
+
+/** A blob of a repository, from the store or through it. */
+export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
+  const { blobs, metadata, source } = deps;
+
+  async function held(repository: Repository, digest: Digest): Promise<number | undefined> {
+    const blob = await metadata.blob(digest);
+    return blob && (await metadata.isLinked(repository.name, digest)) ? blob.size : undefined;
+  }
+
+  async function locate(repository: Repository, digest: Digest): Promise<BlobLocation> {
+    if (isUpstream(repository)) return source.locate(repository, digest, "foreground");
+    const size = await held(repository, digest);
+    if (size === undefined) throw new CodedError("BLOB_UNKNOWN");
+    return { kind: "stored", size };
+  }
+
+  function fromStore(digest: Digest, size: number): BlobContent {
+    return { size, outcome: "hit", from: "store", reader: (range) => blobs.open(digest, range) };
+  }
+
+  async function open(repository: Repository, digest: Digest): Promise<BlobContent> {
+    const location = await locate(repository, digest);
+    if (location.kind === "stored") {
+      // The row may outlive the bytes (a lost volume): then the blob is forgotten and fetched anew.
+      if (await blobs.stat(digest)) return fromStore(digest, location.size);
+      await metadata.forgetBlob(digest);
+      throw new BlobMissingError(digest);
+    }
+    const { fetch, joined } = location;
+    const size = await fetch.opened;
+    const outcome = joined ? "joined" : "miss";
+    return { size, outcome, from: "fetch", reader: async (range) => followOrRead({ fetch, digest, range, blobs }) };
+  }
+
+  async function statUpstream(repository: UpstreamRepository, digest: Digest): Promise<number | undefined> {
+    const head = await deps.client.headBlob({ registry: repository.upstream, repository: repository.path, digest });
+    return head.size;
+  }
+
+  return {
+    async open(repository, digest) {
+      try {
+        const content = await open(repository, digest).catch((error: unknown) => {
+          if (error instanceof BlobMissingError && isUpstream(repository)) return open(repository, digest);
+          throw error;
+        });
+        deps.metrics.answered("blob", repository.upstream ?? "", content.outcome);
+        return content;
+      } catch (error) {
+        if (error instanceof BlobMissingError) throw new CodedError("BLOB_UNKNOWN", undefined, { cause: error });
+        throw toClientError(error, "blob");
+      }
+    },
+    async stat(repository, digest) {
+      const size = await held(repository, digest);
+      if (size !== undefined) {
+        deps.pulls.touched(repository.name, digest);
+        return { size, outcome: "hit" };
+      }
+      if (!isUpstream(repository)) throw new CodedError("BLOB_UNKNOWN");
+      try {
+        return { size: await statUpstream(repository, digest), outcome: "miss" };
+      } catch (error) {
+        throw toClientError(error, "blob");
+      }
+    },
+  };
+}
+
+/** A fetch that ended between its first answer and now has left its bytes in the store. */
+async function followOrRead({ fetch, digest, range, blobs }: {
+  fetch: { readonly active: boolean; reader(range?: ByteRange): ByteReader; readonly finished: Promise<void> };
+  digest: Digest;
+  range: ByteRange | undefined;
+  blobs: BlobStore;
+}): Promise<ByteReader> {
+  if (fetch.active) return fetch.reader(range);
+  await fetch.finished;
+  return blobs.open(digest, range);
+}

@@ -1,0 +1,83 @@
+import type { Digest } from "@cache-registry/core/digest";
+import type { ParsedManifest } from "@cache-registry/core/manifest";
+import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import type {
+  ManifestRecord,
+  ManifestReference,
+  MetadataStore,
+  RepositoryKey,
+} from "@cache-registry/storage/metadata-store/metadata-store";
+import type { ManifestDocuments } from "./manifest-documents.ts";
+
+export type ManifestContent = {
+  readonly repository: RepositoryKey;
+  /** Verified by the caller. */
+  readonly digest: Digest;
+  /** Stored and served verbatim, never changed. */
+  readonly bytes: Buffer;
+  readonly parsed: ParsedManifest;
+  readonly tags: readonly string[];
+  /** A push must bring what its manifest refers to; a pull-through fetches it when asked. */
+  readonly requireReferences: boolean;
+};
+
+export type StoreManifest = (
+  content: ManifestContent,
+) => Promise<{ readonly record: ManifestRecord; readonly missing: readonly Digest[] }>;
+
+/** Bytes first (temporary file, fsync, rename), then one metadata transaction: links, tags and what is to be reviewed. */
+export function createStoreManifest({
+  blobs,
+  metadata,
+  documents,
+  digestLock,
+  now = Date.now,
+}: {
+  blobs: BlobStore;
+  metadata: MetadataStore;
+  documents: ManifestDocuments;
+  digestLock: DigestLock;
+  now?: () => number;
+}): StoreManifest {
+  return async ({ repository, digest, bytes, parsed, tags, requireReferences }) => {
+    const record = recordOf(digest, bytes.length, parsed);
+    // One digest at a time: the collector must not take the bytes between the rename and the transaction.
+    return digestLock.run(digest, async () => {
+      const held = (await metadata.blob(digest)) !== undefined && (await blobs.stat(digest)) !== undefined;
+      if (!held) await write(blobs, digest, bytes);
+      const { missing } = await metadata.putManifest({
+        repository,
+        manifest: record,
+        references: referencesOf(parsed),
+        tags,
+        requireReferences,
+        now: now(),
+      });
+      if (missing.length === 0) documents.remember(digest, bytes);
+      else if (!held) await blobs.remove(digest, 0);
+      return { record, missing };
+    });
+  };
+}
+
+async function write(blobs: BlobStore, digest: Digest, bytes: Buffer): Promise<void> {
+  const writer = await blobs.create();
+  try {
+    await writer.write(bytes);
+    await writer.commit(digest);
+  } finally {
+    await writer.close();
+  }
+}
+
+function recordOf(digest: Digest, size: number, parsed: ParsedManifest): ManifestRecord {
+  const { mediaType, subject, artifactType, annotations } = parsed;
+  return { digest, size, mediaType, subject: subject?.digest ?? null, artifactType: artifactType ?? null, annotations };
+}
+
+function referencesOf(parsed: ParsedManifest): ManifestReference[] {
+  const blobs = parsed.blobs.map(({ digest, size }) => ({ digest, size, kind: "blob" as const }));
+  const manifests = parsed.manifests.map(({ digest, size }) => ({ digest, size, kind: "manifest" as const }));
+  return [...blobs, ...manifests];
+}

@@ -1,0 +1,130 @@
+import { sleep } from "@cache-registry/runtime/backoff";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { Metrics } from "@cache-registry/runtime/metrics";
+import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import type { MetadataStore, ReviewRules, ReviewTask } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { PullRecorder } from "../access/pull-recorder.ts";
+import type { UploadSessions } from "../push/upload-sessions.ts";
+import type { Reclaim } from "./reclaim.ts";
+
+/** How often due reviews are looked for, in milliseconds. */
+const POLL_INTERVAL_MS = 1_000;
+const BATCH = 100;
+/** Upload sessions that nobody continued for so long are given up, in milliseconds. */
+const UPLOAD_IDLE_MS = 24 * 3_600_000;
+
+/** What one pass did. Sizes in bytes. */
+export type CollectionReport = {
+  removedManifests: number;
+  removedBlobs: number;
+  freedBytes: number;
+  purgedUploads: number;
+  removedOrphans: number;
+};
+
+/** Online garbage collection: no read-only mode, no restart, no separate job. */
+export type Collector = {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Everything that is due now, plus a sweep for what no event announced. Joins a pass that is running. */
+  fullPass(): Promise<CollectionReport>;
+};
+
+export type CollectorDeps = {
+  readonly metadata: MetadataStore;
+  readonly reclaim: Reclaim;
+  readonly uploads: UploadSessions;
+  readonly pulls: PullRecorder;
+  readonly rules: Omit<ReviewRules, "now">;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+};
+
+export function createCollector(deps: CollectorDeps): Collector {
+  const { metadata, reclaim, logger } = deps;
+  const stopping = new AbortController();
+  const passes = createSingleFlight<CollectionReport>();
+  const removed = deps.metrics.counter({ name: "gc_removed_total", help: "Objects removed by the collector", labels: ["kind"] });
+  const freed = deps.metrics.counter({ name: "gc_freed_bytes_total", help: "Bytes given back by the collector" });
+  let loop: Promise<void> = Promise.resolve();
+
+  function rulesNow(): ReviewRules {
+    return { ...deps.rules, now: Date.now() };
+  }
+
+  async function review(task: ReviewTask, report: CollectionReport): Promise<void> {
+    if (task.kind === "manifest") {
+      const { repository, digest } = task;
+      if ((await metadata.reviewManifest({ repository, digest }, rulesNow())) !== "removed") return;
+      report.removedManifests += 1;
+      removed.inc({ kind: "manifest" });
+      logger.info({ repository, digest }, "manifest collected");
+      return;
+    }
+    const size = await reclaim.blob(task.digest, rulesNow());
+    if (size === undefined) return;
+    report.removedBlobs += 1;
+    report.freedBytes += size;
+    removed.inc({ kind: "blob" });
+    freed.inc(size);
+    logger.info({ digest: task.digest, size }, "blob collected");
+  }
+
+  /** Works until nothing is due: removing an index makes its children due, removing those makes their layers due. */
+  async function reviewDue(report: CollectionReport): Promise<void> {
+    const failed = new Set<string>();
+    while (!stopping.signal.aborted) {
+      const due = await metadata.dueReviews(Date.now(), BATCH);
+      const tasks = due.filter((task) => !failed.has(JSON.stringify(task)));
+      if (tasks.length === 0) return;
+      // What was pulled a moment ago must count before anything is decided.
+      await deps.pulls.flush();
+      for (const task of tasks) {
+        await review(task, report).catch((err: unknown) => {
+          failed.add(JSON.stringify(task));
+          logger.error({ err, task }, "review failed; it is tried again");
+        });
+      }
+    }
+  }
+
+  async function runLoop(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await reviewDue(emptyReport()).catch((err: unknown) => logger.error({ err }, "collection failed; it is tried again"));
+      await sleep(POLL_INTERVAL_MS, stopping.signal).catch(() => undefined);
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    let cursor: string | null = null;
+    do {
+      cursor = await metadata.sweep(cursor, rulesNow(), 500);
+    } while (cursor !== null && !stopping.signal.aborted);
+  }
+
+  return {
+    async start() {
+      await reclaim.finishInterrupted();
+      loop = runLoop();
+    },
+    async stop() {
+      stopping.abort();
+      await loop;
+    },
+    fullPass: () =>
+      passes.run("full", async () => {
+        const report = emptyReport();
+        report.purgedUploads = await deps.uploads.purge(Date.now() - UPLOAD_IDLE_MS);
+        report.removedOrphans = await reclaim.orphans();
+        await deps.pulls.flush();
+        await sweep();
+        await reviewDue(report);
+        logger.info({ report }, "full collection pass done");
+        return report;
+      }),
+  };
+}
+
+function emptyReport(): CollectionReport {
+  return { removedManifests: 0, removedBlobs: 0, freedBytes: 0, purgedUploads: 0, removedOrphans: 0 };
+}

@@ -1,0 +1,55 @@
+import type { Digest } from "@cache-registry/core/digest";
+import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import type { BlobRecord, MetadataStore, ReviewRules } from "@cache-registry/storage/metadata-store/metadata-store";
+
+export type ReclaimDeps = { readonly blobs: BlobStore; readonly metadata: MetadataStore; readonly digestLock: DigestLock };
+
+/** Two-phase deletion of blobs: re-check and mark `deleting`, take the bytes away, remove the row. */
+export type Reclaim = {
+  /** Bytes freed, undefined when the blob is needed or its review was postponed. */
+  blob(digest: Digest, rules: ReviewRules): Promise<number | undefined>;
+  /** Finishes what a crash interrupted. */
+  finishInterrupted(): Promise<number>;
+  /** Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed. */
+  orphans(): Promise<number>;
+};
+
+export function createReclaim({ blobs, metadata, digestLock }: ReclaimDeps): Reclaim {
+  async function remove({ digest, generation }: BlobRecord): Promise<void> {
+    await blobs.remove(digest, generation);
+    await metadata.finishBlobDeletion(digest, generation);
+  }
+
+  return {
+    // Whoever writes the same digest anew waits for the rename below; then it gets a new generation.
+    blob: (digest, rules) =>
+      digestLock.run(digest, async () => {
+        const doomed = await metadata.beginBlobDeletion(digest, rules);
+        if (!doomed) return undefined;
+        await remove(doomed);
+        return doomed.size;
+      }),
+    async finishInterrupted() {
+      let finished = 0;
+      for (;;) {
+        const rows = await metadata.deletingBlobs(100);
+        if (rows.length === 0) return finished;
+        for (const row of rows) await digestLock.run(row.digest, () => remove(row));
+        finished += rows.length;
+      }
+    },
+    async orphans() {
+      let removed = 0;
+      for await (const digest of blobs.list()) {
+        if (await metadata.blob(digest)) continue;
+        removed += await digestLock.run(digest, async () => {
+          if (await metadata.blob(digest)) return 0;
+          await blobs.remove(digest, 0);
+          return 1;
+        });
+      }
+      return removed;
+    },
+  };
+}

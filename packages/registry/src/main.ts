@@ -1,0 +1,22 @@
+import { loadConfig } from "@cache-registry/runtime/config";
+import { runProcess } from "@cache-registry/runtime/lifecycle";
+import { createLogger } from "@cache-registry/runtime/logger";
+import { compose } from "./compose.ts";
+import { RegistryConfig } from "./config.ts";
+
+export type RegistryOptions = {
+  /** YAML configuration file; without one the defaults serve on 127.0.0.1:5000 from ./data. */
+  readonly file?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+};
+
+/**
+ * `cache-registry registry`: serves until SIGTERM, then ends the process.
+ * @throws ConfigError before anything listens
+ */
+export async function runRegistry({ file, env }: RegistryOptions): Promise<void> {
+  const config = loadConfig({ schema: RegistryConfig, file, env });
+  const logger = createLogger({ component: "registry", level: config.log.level });
+  const { health, services } = await compose(config, logger);
+  await runProcess({ logger, health, services, ...config.shutdown });
+}

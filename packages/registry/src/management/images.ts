@@ -1,0 +1,153 @@
+import { type Digest, isDigest } from "@cache-registry/core/digest";
+import { type ImageReference, manifestReferenceOf, printImageReference, withDefaultTag } from "@cache-registry/core/image-reference";
+import { parsePlatform, type Platform } from "@cache-registry/core/platform";
+import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store";
+import type { ImageRecord, ManifestRecord, MetadataStore, Page } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { ManifestDocuments } from "../content/manifest-documents.ts";
+import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
+import type { BlobSource } from "../pull-through/blob-source.ts";
+import { closureOf, type ImageClosure } from "./image-closure.ts";
+import type { WarmUp } from "./warm-up.ts";
+
+/** A pin is a lease that its owner renews: a cluster that is gone does not hold its images for ever. Milliseconds. */
+const PIN_LEASE_MS = 7 * 86_400_000;
+
+export type ImageState = "pending" | "pulling" | "ready" | "stale" | "failed";
+
+/** Sizes in bytes, progress in percent, times as RFC 3339. */
+export type ImageDescription = {
+  reference: string;
+  digest: string | null;
+  mediaType: string | null;
+  state: ImageState;
+  size: number;
+  cachedBytes: number;
+  progress: number;
+  platforms: readonly string[];
+  lastPulledAt: string | null;
+  checkedAt: string | null;
+  error?: string;
+};
+
+export type WantImage = { readonly owner: string; readonly pin: boolean; readonly platforms: readonly string[] };
+
+/** What the management API knows of images: who wants them, and how far they are here. */
+export type Images = {
+  /** Records the owner's wish and starts or joins the warm-up. */
+  want(reference: ImageReference, wish: WantImage): Promise<void>;
+  describe(reference: ImageReference): Promise<ImageDescription | undefined>;
+  /** False when the owner held no such reference. */
+  release(reference: ImageReference, owner: string): Promise<boolean>;
+  list(page: Page & { readonly owner?: string }): Promise<ImageRecord[]>;
+};
+
+export type ImagesDeps = {
+  readonly metadata: MetadataStore;
+  readonly documents: ManifestDocuments;
+  readonly blobs: BlobSource;
+  readonly warmUp: WarmUp;
+  /** Warmed when the wish names none. */
+  readonly defaultPlatforms: readonly string[];
+  readonly now?: () => number;
+};
+
+type Progress = Pick<ImageDescription, "size" | "cachedBytes" | "platforms"> & { readonly complete: boolean };
+
+const NOTHING: Progress = { size: 0, cachedBytes: 0, platforms: [], complete: false };
+
+export function createImages({ metadata, documents, blobs, warmUp, defaultPlatforms, now = Date.now }: ImagesDeps): Images {
+  async function closureHere(repository: UpstreamRepository, root: Digest, platforms: readonly Platform[]): Promise<ImageClosure | undefined> {
+    return closureOf(root, platforms, async (digest) => {
+      const record = await metadata.manifest(repository.name, digest);
+      if (!record) return undefined;
+      const bytes = await documents.load(digest).catch((error: unknown) => {
+        if (error instanceof BlobMissingError) return undefined;
+        throw error;
+      });
+      return bytes && { record, bytes };
+    }).catch(() => undefined);
+  }
+
+  async function measure(repository: UpstreamRepository, root: Digest, platforms: readonly Platform[]): Promise<Progress> {
+    const closure = await closureHere(repository, root, platforms);
+    if (!closure) return NOTHING;
+    let size = 0;
+    let cachedBytes = 0;
+    let complete = true;
+    for (const { digest, size: expected } of closure.blobs) {
+      const here = (await metadata.blob(digest)) && (await metadata.isLinked(repository.name, digest));
+      size += expected;
+      cachedBytes += here ? expected : Math.min(expected, blobs.running(digest)?.received ?? 0);
+      complete &&= Boolean(here);
+    }
+    return { size, cachedBytes, complete, platforms: closure.platforms };
+  }
+
+  function stateOf(key: string, complete: boolean, stale: boolean): ImageState {
+    if (complete) return stale ? "stale" : "ready";
+    if (warmUp.isRunning(key)) return "pulling";
+    return warmUp.lastError(key) === undefined ? "pending" : "failed";
+  }
+
+  function platformsOf(wanted: readonly string[]): Platform[] {
+    const names = wanted.length > 0 ? wanted : defaultPlatforms;
+    return names.map(parsePlatform).filter((platform) => platform !== undefined);
+  }
+
+  return {
+    async want(reference, { owner, pin, platforms }) {
+      const key = keyOf(reference);
+      const at = now();
+      await metadata.putImage({ reference: key, owner, platforms, now: at, ...(pin ? { pinnedUntil: at + PIN_LEASE_MS } : {}) });
+      warmUp.start(withDefaultTag(reference), key, platformsOf(platforms));
+    },
+    async describe(reference) {
+      const key = keyOf(reference);
+      const repository = upstreamRepository(reference.registry, reference.repository);
+      const wanted = manifestReferenceOf(reference);
+      const wish = await metadata.image(key);
+      const tag = isDigest(wanted) ? undefined : await metadata.tag(repository.name, wanted);
+      const digest = isDigest(wanted) ? wanted : tag?.digest;
+      const record = digest && (await metadata.manifest(repository.name, digest));
+      if (!wish && !record) return undefined;
+      const progress = record ? await measure(repository, record.digest, platformsOf(wish?.platforms ?? [])) : NOTHING;
+      const error = warmUp.lastError(key);
+      return {
+        reference: key,
+        ...documentOf(record),
+        state: stateOf(key, progress.complete, (tag?.staleSince ?? null) !== null),
+        size: progress.size,
+        cachedBytes: progress.cachedBytes,
+        progress: progress.complete ? 100 : percent(progress),
+        platforms: progress.platforms,
+        lastPulledAt: record ? timeOf(await metadata.lastPulledAt(repository.name, record.digest)) : null,
+        checkedAt: timeOf(tag?.checkedAt ?? null),
+        ...(error === undefined ? {} : { error }),
+      };
+    },
+    async release(reference, owner) {
+      const repository = upstreamRepository(reference.registry, reference.repository);
+      const wanted = manifestReferenceOf(reference);
+      const target = isDigest(wanted) ? { repository: repository.name, digest: wanted } : { repository: repository.name, tag: wanted };
+      return metadata.releaseImage({ reference: keyOf(reference), owner, target, now: now() });
+    },
+    list: (page) => metadata.listImages(page),
+  };
+}
+
+/** Normalised text, with `:latest` spelled out: the same image has one row. */
+function keyOf(reference: ImageReference): string {
+  return printImageReference(withDefaultTag(reference));
+}
+
+function documentOf(record: ManifestRecord | undefined): { digest: string | null; mediaType: string | null } {
+  return { digest: record?.digest ?? null, mediaType: record?.mediaType ?? null };
+}
+
+function percent({ size, cachedBytes }: Progress): number {
+  return size === 0 ? 0 : Math.min(99, Math.floor((cachedBytes / size) * 100));
+}
+
+function timeOf(milliseconds: number | null): string | null {
+  return milliseconds === null ? null : new Date(milliseconds).toISOString();
+}

@@ -1,0 +1,103 @@
+import { timingSafeEqual } from "node:crypto";
+import { CodedError } from "@cache-registry/core/errors";
+import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
+import { parsePlatform } from "@cache-registry/core/platform";
+import type { SecretFile } from "@cache-registry/runtime/secret";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { z } from "zod";
+import type { Collector } from "../gc/collector.ts";
+import { nextLink, pageOf } from "../routes/page.ts";
+import type { Images } from "./images.ts";
+
+export type ManagementDeps = {
+  readonly images: Images;
+  readonly collector: Collector;
+  readonly metadata: MetadataStore;
+  /** Guards /api/v1; undefined on loopback without one. */
+  readonly token: SecretFile | undefined;
+  readonly startedAt: Date;
+};
+
+const Owner = z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/, "an owner is 1 to 128 characters of A-Z a-z 0-9 . _ : -");
+
+/** `PUT /api/v1/images/<reference>`. Credentials of private images come with a later version of this API. */
+const Wish = z.strictObject({
+  platforms: z
+    .array(z.string().refine((text) => parsePlatform(text) !== undefined, 'expected "os/architecture[/variant]"'))
+    .max(32)
+    .default([]),
+  pin: z.boolean().default(false),
+  owner: Owner.default("default"),
+});
+
+/** The management API: what the controllers (and people) ask of the registry apart from pulling and pushing. */
+export function addManagementRoutes(server: FastifyInstance, deps: ManagementDeps): void {
+  const { images, collector, metadata } = deps;
+  server.register(async (api) => {
+    api.addHook("onRequest", (request) => requireToken(request, deps.token));
+
+    api.put("/images/:reference", async (request, reply) => {
+      const reference = referenceOf(request);
+      const wish = parse(Wish, request.body ?? {});
+      await images.want(reference, wish);
+      return reply.code(202).send(await images.describe(reference));
+    });
+    api.get("/images/:reference", async (request) => {
+      const description = await images.describe(referenceOf(request));
+      if (!description) throw new CodedError("NOT_FOUND", "no such image");
+      return description;
+    });
+    api.delete("/images/:reference", async (request, reply) => {
+      await images.release(referenceOf(request), parse(Owner, queryOf(request).get("owner") ?? "default"));
+      return reply.code(204).send();
+    });
+    api.get("/images", async (request, reply) => {
+      const query = queryOf(request);
+      const page = pageOf(query);
+      const owner = query.get("owner");
+      const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parse(Owner, owner) }) });
+      const last = found.at(-1);
+      if (last && found.length === page.limit) {
+        const suffix = owner === null ? "" : `&owner=${encodeURIComponent(owner)}`;
+        reply.header("link", nextLink("/api/v1/images", page, last.reference).replace(">;", `${suffix}>;`));
+      }
+      return { images: found };
+    });
+    api.get("/stats", async () => ({
+      startedAt: deps.startedAt.toISOString(),
+      ...(await metadata.usage()),
+      reviewBacklog: (await metadata.reviewBacklog()).length,
+    }));
+    api.post("/gc", () => collector.fullPass());
+  }, { prefix: "/api/v1" });
+}
+
+async function requireToken(request: FastifyRequest, token: SecretFile | undefined): Promise<void> {
+  if (!token) return;
+  const expected = Buffer.from(`Bearer ${await token.read()}`);
+  const given = Buffer.from(request.headers.authorization ?? "");
+  if (given.length === expected.length && timingSafeEqual(given, expected)) return;
+  throw new CodedError("UNAUTHORIZED", "the management API needs the token of management.tokenFile", {
+    headers: { "www-authenticate": "Bearer" },
+  });
+}
+
+function referenceOf(request: FastifyRequest): ImageReference {
+  const text = (request.params as { reference: string }).reference;
+  const reference = parseImageReference(text);
+  if (reference) return reference;
+  throw new CodedError("BAD_REQUEST", "not an image reference: expected a URL-encoded [registry/]repository[:tag][@digest]");
+}
+
+function queryOf(request: FastifyRequest): URLSearchParams {
+  const mark = request.url.indexOf("?");
+  return new URLSearchParams(mark < 0 ? "" : request.url.slice(mark + 1));
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => `${issue.path.join(".") || "value"}: ${issue.message}`);
+  throw new CodedError("BAD_REQUEST", problems.join("; "));
+}

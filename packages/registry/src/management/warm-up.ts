@@ -1,0 +1,86 @@
+import { type Digest, isDigest } from "@cache-registry/core/digest";
+import { messageOf } from "@cache-registry/core/errors";
+import { type ImageReference, manifestReferenceOf } from "@cache-registry/core/image-reference";
+import type { Platform } from "@cache-registry/core/platform";
+import { createLimiter } from "@cache-registry/runtime/limiter";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { ManifestDocuments } from "../content/manifest-documents.ts";
+import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
+import type { BlobSource } from "../pull-through/blob-source.ts";
+import type { ManifestSource } from "../pull-through/manifest-source.ts";
+import { closureOf, type LoadManifest } from "./image-closure.ts";
+
+/** Images, and blobs of one image, that are warmed at once: the pulls of running pods go first. */
+const CONCURRENT_IMAGES = 3;
+const CONCURRENT_BLOBS = 4;
+const MAX_REMEMBERED_ERRORS = 10_000;
+
+/** Fetches whole images in the background. One run per reference; asking again joins it. */
+export type WarmUp = {
+  start(reference: ImageReference, key: string, platforms: readonly Platform[]): void;
+  isRunning(key: string): boolean;
+  /** Why the last run failed; gone when a new one starts. */
+  lastError(key: string): string | undefined;
+  /** Starts nothing more; what is under way ends with the process and begins anew when it is asked for. */
+  stop(): void;
+};
+
+export type WarmUpDeps = {
+  readonly manifests: ManifestSource;
+  readonly documents: ManifestDocuments;
+  readonly blobs: BlobSource;
+  readonly logger: Logger;
+};
+
+export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps): WarmUp {
+  const images = createLimiter(CONCURRENT_IMAGES);
+  const running = new Set<string>();
+  const errors = new Map<string, string>();
+  const stopping = new AbortController();
+
+  async function warm(reference: ImageReference, platforms: readonly Platform[]): Promise<void> {
+    const repository = upstreamRepository(reference.registry, reference.repository);
+    const wanted = manifestReferenceOf(reference);
+    const root = await (isDigest(wanted) ? manifests.byDigest(repository, wanted) : manifests.byTag(repository, wanted));
+    const load: LoadManifest = async (digest) => {
+      const { record } = await manifests.byDigest(repository, digest);
+      return { record, bytes: await documents.load(record.digest) };
+    };
+    const closure = await closureOf(root.record.digest, platforms, load);
+    const slots = createLimiter(CONCURRENT_BLOBS);
+    await Promise.all((closure?.blobs ?? []).map(({ digest }) => slots.run(() => fetchBlob(repository, digest))));
+  }
+
+  async function fetchBlob(repository: UpstreamRepository, digest: Digest): Promise<void> {
+    stopping.signal.throwIfAborted();
+    const location = await blobs.locate(repository, digest, "background");
+    if (location.kind === "fetching") await location.fetch.finished;
+  }
+
+  async function run(reference: ImageReference, key: string, platforms: readonly Platform[]): Promise<void> {
+    try {
+      await images.run(() => warm(reference, platforms), { signal: stopping.signal, priority: "background" });
+      logger.info({ image: key }, "image warmed");
+    } catch (error) {
+      if (errors.size >= MAX_REMEMBERED_ERRORS) errors.clear();
+      errors.set(key, messageOf(error));
+      logger.warn({ image: key, err: error }, "warm-up failed");
+    } finally {
+      running.delete(key);
+    }
+  }
+
+  return {
+    start(reference, key, platforms) {
+      if (running.has(key) || stopping.signal.aborted) return;
+      errors.delete(key);
+      running.add(key);
+      void run(reference, key, platforms);
+    },
+    isRunning: (key) => running.has(key),
+    lastError: (key) => errors.get(key),
+    stop() {
+      stopping.abort(new Error("the registry is stopping"));
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import type { Digest } from "@cache-registry/core/digest";
+import type { UpstreamClient } from "@cache-registry/registry-client/client";
+import type { Priority } from "@cache-registry/runtime/limiter";
+import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { UpstreamRepository } from "../content/repository.ts";
+import { type BlobFetch, startBlobFetch } from "./blob-fetch.ts";
+import type { PullThroughMetrics } from "./pull-through-metrics.ts";
+import { isTransient } from "./upstream-failure.ts";
+
+/** Where the bytes of a blob come from: from the store, or from a fetch that is under way. */
+export type BlobLocation =
+  | { readonly kind: "stored"; readonly size: number }
+  | { readonly kind: "fetching"; readonly fetch: BlobFetch; readonly joined: boolean };
+
+export type BlobSource = {
+  /**
+   * Finds the blob or starts its one fetch. A blob held for another repository is served only after the upstream of this
+   * one has vouched for it: knowing a digest gives no right to read.
+   * @throws UpstreamError, CodedError
+   */
+  locate(repository: UpstreamRepository, digest: Digest, priority: Priority): Promise<BlobLocation>;
+  /** The fetch of a digest that is under way. */
+  running(digest: Digest): BlobFetch | undefined;
+};
+
+export type BlobSourceDeps = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly client: UpstreamClient;
+  readonly digestLock: DigestLock;
+  readonly metrics: PullThroughMetrics;
+};
+
+type Running = { readonly fetch: BlobFetch; readonly repositories: Map<string, UpstreamRepository> };
+
+export function createBlobSource(deps: BlobSourceDeps): BlobSource {
+  const { metadata, client } = deps;
+  const fetches = new Map<Digest, Running>();
+  const vouching = createSingleFlight<void>();
+
+  function active(digest: Digest): Running | undefined {
+    const running = fetches.get(digest);
+    return running?.fetch.active ? running : undefined;
+  }
+
+  async function vouch(repository: UpstreamRepository, digest: Digest): Promise<void> {
+    await vouching.run(`${repository.name}@${digest}`, async () => {
+      await client.headBlob({ registry: repository.upstream, repository: repository.path, digest });
+    });
+  }
+
+  function start(repository: UpstreamRepository, digest: Digest, priority: Priority): BlobFetch {
+    const repositories = new Map([[repository.name, repository]]);
+    const fetch = fetchFrom(deps, { repository, digest, priority, repositories });
+    fetches.set(digest, { fetch, repositories });
+    const forget = () => {
+      if (fetches.get(digest)?.fetch === fetch) fetches.delete(digest);
+    };
+    fetch.finished.then(forget, forget);
+    return fetch;
+  }
+
+  return {
+    running: (digest) => active(digest)?.fetch,
+    async locate(repository, digest, priority) {
+      const blob = await metadata.blob(digest);
+      if (blob && (await metadata.isLinked(repository.name, digest))) return { kind: "stored", size: blob.size };
+      const other = active(digest);
+      if (blob || (other && !other.repositories.has(repository.name))) await vouch(repository, digest);
+      if (blob && (await metadata.linkBlob({ repository, digest, now: Date.now() }))) return { kind: "stored", size: blob.size };
+      // From here on nothing is awaited: two callers cannot both start.
+      const running = active(digest);
+      if (!running) return { kind: "fetching", fetch: start(repository, digest, priority), joined: false };
+      running.repositories.set(repository.name, repository);
+      return { kind: "fetching", fetch: running.fetch, joined: true };
+    },
+  };
+}
+
+function fetchFrom(
+  deps: BlobSourceDeps,
+  { repository, digest, priority, repositories }: {
+    repository: UpstreamRepository;
+    digest: Digest;
+    priority: Priority;
+    repositories: ReadonlyMap<string, UpstreamRepository>;
+  },
+): BlobFetch {
+  const { blobs, metadata, client, digestLock, metrics } = deps;
+  const { upstream: registry, path } = repository;
+  return startBlobFetch({
+    digest,
+    blobs,
+    isRetryable: isTransient,
+    onResume: (have) => metrics.resumed(registry, have),
+    onBytes: (count) => metrics.upstreamBytes(registry, count),
+    open: (offset) => client.getBlob({ registry, repository: path, digest, offset, priority }),
+    async commit(writer, size) {
+      await digestLock.run(digest, async () => {
+        await writer.commit(digest);
+        for (const linked of [...repositories.values()]) {
+          await metadata.linkBlob({ repository: linked, digest, size, now: Date.now() });
+        }
+      });
+    },
+  });
+}

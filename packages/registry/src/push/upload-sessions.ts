@@ -1,0 +1,172 @@
+import { randomUUID } from "node:crypto";
+import { algorithmOf, type Digest, type DigestAlgorithm } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
+import { createVerifier, type Verifier } from "@cache-registry/core/verify";
+import type { BlobStore, BlobWriter } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { LocalRepository } from "../content/repository.ts";
+
+/** An upload session of the distribution spec: its bytes are in a file that survives restarts, its hash state in memory. */
+export type UploadSessions = {
+  begin(repository: LocalRepository): Promise<string>;
+  /** Bytes received so far. @throws CodedError BLOB_UPLOAD_UNKNOWN, also for another repository's session */
+  offset(repository: LocalRepository, id: string): Promise<number>;
+  /** Appends the body at `from` (undefined: at the end). Resolves with the new offset; what arrived of a cut body stays. */
+  append(repository: LocalRepository, id: string, body: UploadBody): Promise<number>;
+  /** Verifies, commits and links. The session ends, also when the digest does not match. */
+  complete(repository: LocalRepository, id: string, end: UploadBody & { readonly digest: Digest }): Promise<void>;
+  cancel(repository: LocalRepository, id: string): Promise<void>;
+  /** Gives up sessions idle since `before` and files that belong to none. Resolves with how many. */
+  purge(before: number): Promise<number>;
+  /** Sessions that are writing now. */
+  readonly active: number;
+};
+
+export type UploadBody = {
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Position that the client says its bytes start at (Content-Range). */
+  readonly from?: number | undefined;
+};
+
+export type UploadSessionDeps = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly digestLock: DigestLock;
+  readonly now?: () => number;
+};
+
+/** Hash states kept for sessions between two requests; a forgotten one is made again from the file. */
+const REMEMBERED_STATES = 1_000;
+
+export function createUploadSessions({ blobs, metadata, digestLock, now = Date.now }: UploadSessionDeps): UploadSessions {
+  const writing = new Set<string>();
+  const states = new Map<string, Verifier>();
+
+  async function find(repository: LocalRepository, id: string): Promise<void> {
+    const upload = await metadata.upload(id);
+    if (upload?.repository !== repository.name) throw new CodedError("BLOB_UPLOAD_UNKNOWN");
+  }
+
+  /** One request at a time writes to a session. */
+  async function exclusively<Result>(id: string, task: (writer: BlobWriter) => Promise<Result>): Promise<Result> {
+    if (writing.has(id)) {
+      throw new CodedError("BLOB_UPLOAD_INVALID", "another request is writing to this upload session", { status: 409 });
+    }
+    writing.add(id);
+    try {
+      const writer = await blobs.openUpload(id);
+      try {
+        return await task(writer);
+      } finally {
+        await writer.close();
+      }
+    } finally {
+      writing.delete(id);
+    }
+  }
+
+  async function write(id: string, writer: BlobWriter, { body, from }: UploadBody): Promise<Verifier> {
+    if (from !== undefined && from !== writer.size) throw outOfOrder(writer.size);
+    const verifier = await stateOf(id, writer);
+    try {
+      for await (const chunk of body) {
+        await writer.write(chunk);
+        verifier.update(chunk);
+      }
+    } finally {
+      if (states.size < REMEMBERED_STATES) states.set(id, verifier);
+      await metadata.touchUpload(id, now());
+    }
+    return verifier;
+  }
+
+  async function stateOf(id: string, writer: BlobWriter): Promise<Verifier> {
+    const known = states.get(id);
+    states.delete(id);
+    return known?.size === writer.size ? known : hashFile(writer, "sha256");
+  }
+
+  async function forget(id: string): Promise<void> {
+    states.delete(id);
+    await blobs.removeUpload(id);
+    await metadata.deleteUpload(id);
+  }
+
+  return {
+    get active() {
+      return writing.size;
+    },
+    async begin(repository) {
+      const id = randomUUID();
+      await metadata.createUpload({ id, repository: repository.name, startedAt: now(), touchedAt: now() });
+      return id;
+    },
+    async offset(repository, id) {
+      await find(repository, id);
+      const writer = await blobs.openUpload(id);
+      await writer.close();
+      return writer.size;
+    },
+    async append(repository, id, body) {
+      await find(repository, id);
+      return exclusively(id, async (writer) => (await write(id, writer, body)).size);
+    },
+    async complete(repository, id, { digest, ...body }) {
+      await find(repository, id);
+      await exclusively(id, async (writer) => {
+        const state = await write(id, writer, body);
+        states.delete(id);
+        const size = state.size;
+        const algorithm = algorithmOf(digest);
+        const actual = (algorithm === "sha256" ? state : await hashFile(writer, algorithm)).digest();
+        if (actual !== digest) {
+          await forget(id);
+          throw new CodedError("DIGEST_INVALID", undefined, { detail: { expected: digest, actual } });
+        }
+        await digestLock.run(digest, async () => {
+          await writer.commit(digest);
+          await metadata.linkBlob({ repository, digest, size, now: now() });
+        });
+      });
+      await metadata.deleteUpload(id);
+    },
+    async cancel(repository, id) {
+      await find(repository, id);
+      if (writing.has(id)) throw new CodedError("BLOB_UPLOAD_INVALID", "the upload session is being written to", { status: 409 });
+      await forget(id);
+    },
+    async purge(before) {
+      let purged = 0;
+      for (const { id } of await metadata.idleUploads(before, 1_000)) {
+        if (writing.has(id)) continue;
+        await forget(id);
+        purged += 1;
+      }
+      for await (const { id, modifiedAt } of blobs.listUploads()) {
+        if (modifiedAt >= before || writing.has(id) || (await metadata.upload(id))) continue;
+        await blobs.removeUpload(id);
+        purged += 1;
+      }
+      return purged;
+    },
+  };
+}
+
+/** Spec: a chunk out of order is 416; the Range header says what is there. */
+function outOfOrder(size: number): CodedError {
+  return new CodedError("RANGE_INVALID", "the chunk does not start where the last one ended", {
+    headers: { range: `0-${Math.max(0, size - 1)}` },
+  });
+}
+
+async function hashFile(writer: BlobWriter, algorithm: DigestAlgorithm): Promise<Verifier> {
+  const verifier = createVerifier(algorithm);
+  const buffer = Buffer.allocUnsafe(256 * 1024);
+  while (verifier.size < writer.size) {
+    const count = await writer.readAt(buffer, verifier.size);
+    if (count === 0) throw new Error("upload file is shorter than its size");
+    verifier.update(buffer.subarray(0, count));
+  }
+  return verifier;
+}

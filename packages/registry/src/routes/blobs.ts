@@ -1,0 +1,83 @@
+import { type Digest, parseDigest } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { FastifyReply } from "fastify";
+import type { BlobContent, ReadBlob } from "../content/read-blob.ts";
+import type { BlobSender } from "../serving/blob-sender.ts";
+import { parseRange } from "../serving/range.ts";
+import { cacheStatus, type Exchange, isHead, type Methods } from "./exchange.ts";
+
+export type BlobEndpoint = { readonly digest: string };
+
+export type BlobRouteDeps = {
+  readonly metadata: MetadataStore;
+  readonly readBlob: ReadBlob;
+  readonly send: BlobSender;
+  readonly deleteEnabled: boolean;
+};
+
+/** Distribution spec: pulling and deleting blobs (end-2, end-10), with ranges (RFC 9110 §14). */
+export function blobRoutes(deps: BlobRouteDeps): Methods<BlobEndpoint> {
+  async function head(exchange: Exchange, { digest }: BlobEndpoint) {
+    const { repository, reply } = exchange;
+    const wanted = parseDigest(digest);
+    const found = await deps.readBlob.stat(repository, wanted);
+    reply.headers({ ...headersOf(wanted), ...cacheStatus(repository, found.outcome) });
+    if (found.size !== undefined) reply.header("content-length", found.size);
+    return reply.send();
+  }
+
+  async function get(exchange: Exchange, { digest }: BlobEndpoint) {
+    if (isHead(exchange)) return head(exchange, { digest });
+    const { repository, reply, request } = exchange;
+    const wanted = parseDigest(digest);
+    const content = await deps.readBlob.open(repository, wanted);
+    reply.headers({ ...headersOf(wanted), ...cacheStatus(repository, content.outcome) });
+    return sendContent({ content, reply, range: request.headers.range, send: deps.send });
+  }
+
+  async function remove({ repository, reply }: Exchange, { digest }: BlobEndpoint) {
+    if (!deps.deleteEnabled) throw new CodedError("UNSUPPORTED", "deleting is switched off: delete.enabled is false");
+    const removed = await deps.metadata.unlinkBlob(repository.name, parseDigest(digest), Date.now());
+    if (!removed) throw new CodedError("BLOB_UNKNOWN");
+    return reply.code(202).send();
+  }
+
+  return { GET: get, HEAD: head, DELETE: remove };
+}
+
+function headersOf(digest: Digest): Record<string, string> {
+  return {
+    "content-type": "application/octet-stream",
+    "docker-content-digest": digest,
+    "accept-ranges": "bytes",
+    etag: `"${digest}"`,
+    // Content behind a digest never changes.
+    "cache-control": "max-age=31536000, immutable",
+  };
+}
+
+async function sendContent({
+  content,
+  reply,
+  range,
+  send,
+}: {
+  content: BlobContent;
+  reply: FastifyReply;
+  range: string | undefined;
+  send: BlobSender;
+}): Promise<FastifyReply> {
+  const { size } = content;
+  const answer = size === undefined ? ({ kind: "whole" } as const) : parseRange(range, size);
+  if (answer.kind === "unsatisfiable") {
+    throw new CodedError("RANGE_INVALID", undefined, { headers: { "content-range": `bytes */${size}` } });
+  }
+  if (answer.kind === "part") {
+    const { start, end } = answer.range;
+    reply.code(206).headers({ "content-range": `bytes ${start}-${end}/${size}`, "content-length": end - start + 1 });
+    return send({ reply, content, range: answer.range, length: end - start + 1 });
+  }
+  if (size !== undefined) reply.header("content-length", size);
+  return send({ reply, content, range: undefined, length: size });
+}
