@@ -1,0 +1,19 @@
+import type { MetadataStoreConfig } from "./config.ts";
+import type { MetadataStore } from "./metadata-store.ts";
+
+export type OpenOptions = {
+  /** `gc.grace` in milliseconds: how much later than its event a review is due. */
+  readonly grace: number;
+  /** The store broke and cannot write any more; the process should end and be started anew. */
+  readonly onFatal: (error: Error) => void;
+};
+
+/** The configured driver, not started. Imports only that driver. */
+export async function openMetadataStore(config: MetadataStoreConfig, options: OpenOptions): Promise<MetadataStore> {
+  switch (config.driver) {
+    case "sqlite": {
+      const { createSqliteMetadataStore } = await import("./sqlite.ts");
+      return createSqliteMetadataStore({ path: config.sqlite.path, ...options });
+    }
+  }
+}

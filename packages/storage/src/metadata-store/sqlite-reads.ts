@@ -1,0 +1,142 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { Digest } from "@cache-registry/core/digest";
+import type {
+  BlobRecord,
+  ManifestRecord,
+  ManifestReference,
+  MetadataStore,
+  RepositoryKey,
+  ReviewTask,
+  TagRecord,
+  UploadRecord,
+} from "./metadata-store.ts";
+import { createImageReads } from "./sqlite-image-reads.ts";
+import { prepare } from "./sqlite-statement.ts";
+
+/** The methods of the port that read. */
+type ReadName =
+  | "hasRepository"
+  | "listRepositories"
+  | "manifest"
+  | "references"
+  | "tag"
+  | "listTags"
+  | "lastPulledAt"
+  | "blob"
+  | "isLinked"
+  | "findLocalLink"
+  | "usage"
+  | "upload"
+  | "idleUploads"
+  | "image"
+  | "listImages"
+  | "dueReviews"
+  | "reviewBacklog"
+  | "deletingBlobs";
+
+export type Reads = Pick<MetadataStore, ReadName>;
+
+const REPOSITORY_ID = "(SELECT id FROM repositories WHERE name = ?)";
+const UPLOAD = "SELECT id, repository, started_at AS startedAt, touched_at AS touchedAt FROM uploads";
+
+/** A negative LIMIT means none in SQLite: no caller gets the whole table by accident. */
+const bounded = (limit: number): number => Math.max(0, Math.floor(limit));
+
+/**
+ * Reads on the main thread: each is a look-up by key or a bounded page of an index, microseconds long (rule 18). The
+ * connection is read-only and sees what was committed before the call.
+ */
+export function createReads(db: DatabaseSync): Reads {
+  const hasRepository = prepare(db, "SELECT 1 FROM repositories WHERE name = ?");
+  const repositories = prepare<RepositoryKey>(
+    db,
+    "SELECT name, upstream FROM repositories WHERE manifests > 0 AND name > ? ORDER BY name LIMIT ?",
+  );
+  const manifest = prepare<Omit<ManifestRecord, "annotations"> & { annotations: string }>(
+    db,
+    `SELECT digest, media_type AS mediaType, size, subject, artifact_type AS artifactType, annotations
+     FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
+  );
+  const references = prepare<ManifestReference>(
+    db,
+    `SELECT child AS digest, kind, size FROM manifest_references WHERE manifest_id =
+       (SELECT id FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?) ORDER BY position`,
+  );
+  const tag = prepare<TagRecord>(
+    db,
+    `SELECT name, digest, checked_at AS checkedAt, stale_since AS staleSince
+     FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = ?`,
+  );
+  const tags = prepare<{ name: string }>(
+    db,
+    `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name > ? ORDER BY name LIMIT ?`,
+  );
+  const pulledAt = prepare<{ pulledAt: number | null }>(
+    db,
+    `SELECT pulled_at AS pulledAt FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
+  );
+  const blob = prepare<BlobRecord>(
+    db,
+    "SELECT digest, size, generation FROM blobs WHERE digest = ? AND state = 'live'",
+  );
+  const isLinked = prepare(
+    db,
+    `SELECT 1 FROM blob_links AS l JOIN blobs AS b ON b.digest = l.digest AND b.state = 'live'
+     WHERE l.repository_id = ${REPOSITORY_ID} AND l.digest = ?`,
+  );
+  const localLink = prepare<{ name: string }>(
+    db,
+    `SELECT r.name FROM blob_links AS l JOIN blobs AS b ON b.digest = l.digest AND b.state = 'live'
+     JOIN repositories AS r ON r.id = l.repository_id AND r.upstream IS NULL WHERE l.digest = ? LIMIT 1`,
+  );
+  const counters = prepare<{ name: string; value: number }>(db, "SELECT name, value FROM counters");
+  const upload = prepare<UploadRecord>(db, `${UPLOAD} WHERE id = ?`);
+  const idleUploads = prepare<UploadRecord>(db, `${UPLOAD} WHERE touched_at < ? ORDER BY touched_at LIMIT ?`);
+  const dueReviews = prepare<{ repository: string | null; digest: Digest }>(
+    db,
+    `SELECT r.name AS repository, q.digest FROM reviews AS q LEFT JOIN repositories AS r ON r.id = q.repository_id
+     WHERE q.review_after <= ? ORDER BY q.review_after LIMIT ?`,
+  );
+  const nextReview = prepare<{ nextAt: number | null }>(db, "SELECT min(review_after) AS nextAt FROM reviews");
+  const deleting = prepare<BlobRecord>(
+    db,
+    "SELECT digest, size, generation FROM blobs WHERE state = 'deleting' ORDER BY digest LIMIT ?",
+  );
+
+  const counter = (name: string): number => counters.all().find((row) => row.name === name)?.value ?? 0;
+
+  return {
+    ...createImageReads(db),
+    hasRepository: async (name) => hasRepository.get(name) !== undefined,
+    listRepositories: async ({ last = "", limit }) => repositories.all(last, bounded(limit)),
+    async manifest(repository, digest) {
+      const row = manifest.get(repository, digest);
+      return row && { ...row, annotations: JSON.parse(row.annotations) as Record<string, string> };
+    },
+    references: async (repository, digest) => references.all(repository, digest),
+    tag: async (repository, name) => tag.get(repository, name),
+    listTags: async (repository, { last = "", limit }) =>
+      tags.all(repository, last, bounded(limit)).map(({ name }) => name),
+    lastPulledAt: async (repository, digest) => pulledAt.get(repository, digest)?.pulledAt ?? null,
+    blob: async (digest) => blob.get(digest),
+    isLinked: async (repository, digest) => isLinked.get(repository, digest) !== undefined,
+    findLocalLink: async (digest) => localLink.get(digest)?.name,
+    usage: async () => ({
+      blobs: counter("blobs"),
+      bytes: counter("blob_bytes"),
+      manifests: counter("manifests"),
+      repositories: counter("repositories"),
+    }),
+    upload: async (id) => upload.get(id),
+    idleUploads: async (before, limit) => idleUploads.all(before, bounded(limit)),
+    dueReviews: async (now, limit) =>
+      dueReviews
+        .all(now, bounded(limit))
+        .map(
+          ({ repository, digest }): ReviewTask =>
+            repository === null ? { kind: "blob", digest } : { kind: "manifest", repository, digest },
+        ),
+    reviewBacklog: async () => ({ nextAt: nextReview.get()?.nextAt ?? null, length: counter("reviews") }),
+    deletingBlobs: async (limit) => deleting.all(bounded(limit)),
+  };
+}

@@ -1,0 +1,65 @@
+import type { DatabaseSync } from "node:sqlite";
+import type { Digest } from "@cache-registry/core/digest";
+import { prepare } from "../sqlite-statement.ts";
+
+/** Why something is in the queue, for people who look into the database. */
+export type ReviewEvent =
+  | "blob_linked"
+  | "blob_unlinked"
+  | "manifest_put"
+  | "manifest_deleted"
+  | "subject_deleted"
+  | "tag_moved"
+  | "tag_deleted"
+  | "image_released"
+  | "unused"
+  | "sweep"
+  | "postponed";
+
+/** Blobs belong to no repository; their rows carry this id. */
+const NO_REPOSITORY = 0;
+
+/**
+ * The review queue: a hint that something may have lost its last reference. A newer event moves the time of an older
+ * one, so that content in use by a slow push is not looked at over and over.
+ */
+export type ReviewQueue = ReturnType<typeof createReviewQueue>;
+
+export function createReviewQueue(db: DatabaseSync) {
+  const put = prepare(
+    db,
+    `INSERT INTO reviews (repository_id, digest, review_after, event) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET review_after = excluded.review_after, event = excluded.event`,
+  );
+  // Bytes that were never here need no review; a queue of them would only cost.
+  const putBlob = prepare(
+    db,
+    `INSERT INTO reviews (repository_id, digest, review_after, event)
+     SELECT ${NO_REPOSITORY}, digest, ?, ? FROM blobs WHERE digest = ? AND state = 'live'
+     ON CONFLICT DO UPDATE SET review_after = excluded.review_after, event = excluded.event`,
+  );
+  const putNew = prepare(
+    db,
+    "INSERT INTO reviews (repository_id, digest, review_after, event) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+  );
+  const remove = prepare(db, "DELETE FROM reviews WHERE repository_id = ? AND digest = ?");
+
+  return {
+    manifest(repositoryId: number, digest: Digest, due: { readonly at: number; readonly event: ReviewEvent }): void {
+      put.run(repositoryId, digest, due.at, due.event);
+    },
+    blob(digest: Digest, due: { readonly at: number; readonly event: ReviewEvent }): void {
+      putBlob.run(due.at, due.event, digest);
+    },
+    /** The sweep: what is queued already keeps its time. */
+    unlessQueued(repositoryId: number | null, digest: Digest, at: number): void {
+      putNew.run(repositoryId ?? NO_REPOSITORY, digest, at, "sweep");
+    },
+    dropManifest(repositoryId: number, digest: Digest): void {
+      remove.run(repositoryId, digest);
+    },
+    dropBlob(digest: Digest): void {
+      remove.run(NO_REPOSITORY, digest);
+    },
+  };
+}

@@ -1,0 +1,114 @@
+import { DatabaseSync } from "node:sqlite";
+import { Worker } from "node:worker_threads";
+import type { MetadataStore } from "./metadata-store.ts";
+import { createWriterChannel, type WriterChannel } from "./sqlite-channel.ts";
+import type { WriterOptions, WriterStats } from "./sqlite-messages.ts";
+import { createReads, type Reads } from "./sqlite-reads.ts";
+
+export type SqliteOptions = {
+  /** The database file; made with its folder when it is not there. */
+  readonly path: string;
+  /**
+   * `gc.grace` in milliseconds: events are queued for review that much later. Without it they are due at once, and the
+   * first review postpones them.
+   */
+  readonly grace?: number;
+  /** How long `start` waits for another process to let go of the database, in milliseconds. */
+  readonly lockTimeout?: number;
+  /** The writer died: nothing can be written any more and every pending write was rejected. The process should end. */
+  readonly onFatal?: (error: Error) => void;
+};
+
+export type SqliteMetadataStore = MetadataStore & {
+  /** Operations and the transactions that carried them: their quotient is what group commit saves. */
+  writerStats(): Promise<WriterStats>;
+};
+
+/** Beside this file, in the sources as in a bundle that lies in one flat folder. */
+const WRITER = new URL(`./sqlite-writer${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+
+type Opened = { readonly channel: WriterChannel; readonly reads: Reads; close(): Promise<void> };
+
+async function open({ path, grace = 0, lockTimeout = 3_000, onFatal }: SqliteOptions): Promise<Opened> {
+  const workerData = { path, grace, lockTimeout } satisfies WriterOptions;
+  const worker = new Worker(WRITER, { workerData, name: "metadata-writer" });
+  const channel = createWriterChannel(worker, onFatal ?? (() => {}));
+  await channel.ready();
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+  return {
+    channel,
+    reads: createReads(db),
+    async close() {
+      // First, so that the writer can fold the whole log into the database.
+      db.close();
+      await channel.close();
+    },
+  };
+}
+
+/**
+ * Driver on `node:sqlite`: one writer thread with group commit, point reads on the calling thread. For one process.
+ * `start` rejects when another process holds the file, a newer program wrote it, or it is on a network file system.
+ */
+export function createSqliteMetadataStore(options: SqliteOptions): SqliteMetadataStore {
+  let opened: Opened | undefined;
+
+  function store(): Opened {
+    if (!opened) throw new Error("the metadata store is not open");
+    return opened;
+  }
+  const write: WriterChannel["write"] = async (operation, ...args) => store().channel.write(operation, ...args);
+
+  return {
+    async start() {
+      opened ??= await open(options);
+    },
+    async close() {
+      const closing = opened;
+      opened = undefined;
+      await closing?.close();
+    },
+    writerStats: () => write("writerStats"),
+
+    hasRepository: async (name) => store().reads.hasRepository(name),
+    listRepositories: async (page) => store().reads.listRepositories(page),
+    putManifest: (put) => write("putManifest", put),
+    manifest: async (repository, digest) => store().reads.manifest(repository, digest),
+    references: async (repository, digest) => store().reads.references(repository, digest),
+    deleteManifest: (repository, digest, now) => write("deleteManifest", repository, digest, now),
+    tag: async (repository, name) => store().reads.tag(repository, name),
+    listTags: async (repository, page) => store().reads.listTags(repository, page),
+    markTag: (repository, name, state) => write("markTag", repository, name, state),
+    deleteTag: (repository, name, now) => write("deleteTag", repository, name, now),
+    recordPulls: (pulls) => write("recordPulls", pulls),
+    lastPulledAt: async (repository, digest) => store().reads.lastPulledAt(repository, digest),
+
+    blob: async (digest) => store().reads.blob(digest),
+    isLinked: async (repository, digest) => store().reads.isLinked(repository, digest),
+    findLocalLink: async (digest) => store().reads.findLocalLink(digest),
+    linkBlob: (link) => write("linkBlob", link),
+    unlinkBlob: (repository, digest, now) => write("unlinkBlob", repository, digest, now),
+    touchBlobs: (touches) => write("touchBlobs", touches),
+    forgetBlob: (digest) => write("forgetBlob", digest),
+    usage: async () => store().reads.usage(),
+
+    createUpload: (upload) => write("createUpload", upload),
+    upload: async (id) => store().reads.upload(id),
+    touchUpload: (id, now) => write("touchUpload", id, now),
+    deleteUpload: (id) => write("deleteUpload", id),
+    idleUploads: async (before, limit) => store().reads.idleUploads(before, limit),
+
+    putImage: (put) => write("putImage", put),
+    image: async (reference) => store().reads.image(reference),
+    listImages: async (page) => store().reads.listImages(page),
+    releaseImage: (release) => write("releaseImage", release),
+
+    dueReviews: async (now, limit) => store().reads.dueReviews(now, limit),
+    reviewBacklog: async () => store().reads.reviewBacklog(),
+    reviewManifest: (task, rules) => write("reviewManifest", task, rules),
+    beginBlobDeletion: (digest, rules) => write("beginBlobDeletion", digest, rules),
+    finishBlobDeletion: (digest, generation) => write("finishBlobDeletion", digest, generation),
+    deletingBlobs: async (limit) => store().reads.deletingBlobs(limit),
+    sweep: (cursor, rules, limit) => write("sweep", cursor, rules, limit),
+  };
+}
