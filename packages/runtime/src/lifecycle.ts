@@ -132,9 +132,15 @@ async function stopAll(started: readonly Service[], logger: Logger): Promise<boo
   return clean;
 }
 
+/** Waits for the signal, and keeps the process alive meanwhile even if no service does. */
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const keepAlive = setInterval(() => {}, 2 ** 30);
+    const end = (): void => {
+      clearInterval(keepAlive);
+      resolve();
+    };
+    if (signal.aborted) end();
+    signal.addEventListener("abort", end, { once: true });
   });
 }

@@ -8,11 +8,19 @@ const NOT_SECRET = /(?:file|path|url|count|ttl|name)$/i;
 
 export const REDACTED = "[redacted]";
 
+/** Keys are few and come again with every log line. */
+const known = new Map<string, boolean>();
+const MAX_KNOWN = 1000;
+
 export function isSecretKey(key: string): boolean {
-  return SECRET_KEY.test(key) && !NOT_SECRET.test(key);
+  const cached = known.get(key);
+  if (cached !== undefined) return cached;
+  const secret = SECRET_KEY.test(key) && !NOT_SECRET.test(key);
+  if (known.size < MAX_KNOWN) known.set(key, secret);
+  return secret;
 }
 
-/** Hides user information in every URL of a text: `https://user:pw@host` → `https://[redacted]@host`. */
+/** Hides user information in every URL of a text, JSON included: `https://user:pw@host` → `https://[redacted]@host`. */
 export function redactUserinfo(text: string): string {
-  return text.replace(/\/\/[^/\s@]+@/g, `//${REDACTED}@`);
+  return text.replace(/\/\/[^/\s@"\\]+@/g, `//${REDACTED}@`);
 }

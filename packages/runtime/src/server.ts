@@ -27,6 +27,7 @@ const HEADERS_TIMEOUT = 20_000;
 const KEEP_ALIVE_TIMEOUT = 100_000;
 /** A connection on which no byte moves. Longer than any wait for an upstream's headers. */
 const DEFAULT_IDLE_TIMEOUT = 120_000;
+const IDLE_CHECK_WHILE_CLOSING = 100;
 
 export type ServerOptions = {
   readonly logger: Logger;
@@ -68,6 +69,12 @@ function createNodeServer(options: ServerOptions, handler: http.RequestListener)
   return server;
 }
 
+/** Node closes the idle connections once; those that finish a response later would stay for the keep-alive timeout. */
+function closeConnectionsOnceIdle(server: http.Server): void {
+  const timer = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_WHILE_CLOSING);
+  server.once("close", () => clearInterval(timer));
+}
+
 /**
  * A fastify instance with our limits, one error handler and one access log. Routes throw CodedErrors. HEAD routes are
  * declared by hand. `close()` lets running requests finish.
@@ -96,6 +103,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       else socket.end(rawErrorResponse(error));
     },
   });
+  server.addHook("preClose", async () => closeConnectionsOnceIdle(server.server));
   server.addHook("onRequest", createRequestObserver({ logger, name, accessLog, metrics }));
   server.setErrorHandler(handleError);
   server.setNotFoundHandler(() => {

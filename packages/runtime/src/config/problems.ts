@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { isSecretKey, redactUserinfo } from "../secret-keys.ts";
+import { isMapping } from "./document.ts";
 import { keysOf, schemasAt, valuesOf } from "./schema-walk.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -35,8 +36,8 @@ function expectation(issue: Issue): string {
   if (issue.message.startsWith("expected ")) return issue.message;
   if (issue.code === "invalid_value") return oneOf(issue.values);
   if (issue.code === "invalid_type") {
-    const quoted = issue.expected === "string" && ["number", "boolean"].includes(typeof issue.input);
-    return `expected ${TYPE_NAMES[issue.expected] ?? issue.expected}${quoted ? ` (quote it: "${String(issue.input)}")` : ""}`;
+    const unquoted = issue.expected === "string" && ["number", "boolean"].includes(typeof issue.input);
+    return `expected ${TYPE_NAMES[issue.expected] ?? issue.expected}${unquoted ? " (in quotes)" : ""}`;
   }
   // "Too small: expected number to be >=1" → "expected number to be >=1"
   return issue.message.replace(/^(?:Too (?:small|big)|Invalid [a-z ]+): /, "");
@@ -48,7 +49,10 @@ function isWrongKind(issues: readonly Issue[]): boolean {
 
 /** Of a union, the alternative that the value resembles most explains what is wrong. */
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, root: z.ZodType): Problem[] {
-  const { path, input } = issue;
+  const { path } = issue;
+  // Without a matching discriminator, the path leads to it, but the input is the object around it.
+  const { discriminator } = issue;
+  const input = discriminator && isMapping(issue.input) ? issue.input[discriminator] : issue.input;
   const similar = issue.errors.filter((issues) => issues.length > 0 && !isWrongKind(issues));
   const best = similar.sort((a, b) => a.length - b.length)[0];
   if (best) return best.flatMap((inner) => problemsOf({ ...inner, path: [...path, ...inner.path] } as Issue, root));
