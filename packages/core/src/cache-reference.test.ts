@@ -54,10 +54,10 @@ describe("toCacheReference", () => {
       const endpoint = random.pick([ENDPOINT, "cache.example.com", "10.0.0.1:31080"]);
       const cached = toCacheReference(reference, endpoint);
       if (!("image" in cached)) throw new Error(`${text}: ${cached.failure}`);
-      expect(isCached(cached.image, endpoint), text).toBe(true);
-      expect(fromCacheReference(cached.image, endpoint), text).toEqual(reference);
+      expect(isCached(cached.image, endpoint)).toBe(true);
+      expect({ text, reference: fromCacheReference(cached.image, endpoint) }).toEqual({ text, reference });
       // Clients must be able to read it: containerd parses it by the same rules.
-      expect(read(cached.image).registry, text).toBe(endpoint);
+      expect(read(cached.image).registry).toBe(endpoint);
     }
   });
 

@@ -17,10 +17,11 @@ export function parseDuration(text: string): number | undefined {
   return end > 0 && end === text.length && Number.isSafeInteger(Math.round(total)) ? Math.round(total) : undefined;
 }
 
-/** Milliseconds → the shortest exact text: 90000 → "1m30s". */
+/** Milliseconds, rounded to whole ones → the shortest exact text: 90000 → "1m30s". */
 export function printDuration(milliseconds: number): string {
-  if (milliseconds === 0) return "0s";
-  let rest = milliseconds;
+  let rest = Math.round(milliseconds);
+  if (rest < 0) return `-${printDuration(-rest)}`;
+  if (rest === 0) return "0s";
   let text = "";
   for (const unit of ["d", "h", "m", "s", "ms"]) {
     const size = UNITS[unit] ?? 1;

@@ -95,8 +95,8 @@ describe("parseImageReference", () => {
       const reference = parseImageReference(text);
       if (reference === undefined) throw new Error(`round ${round}: ${text} is not read`);
       const printed = printImageReference(reference);
-      expect(parseImageReference(printed), text).toEqual(reference);
-      expect(printed.endsWith(text.slice(text.lastIndexOf("/") + 1)), text).toBe(true);
+      expect({ text, reference: parseImageReference(printed) }).toEqual({ text, reference });
+      expect(printed).toContain(text.slice(text.lastIndexOf("/")));
     }
   });
 
