@@ -106,14 +106,18 @@ export function createBlobs(db: DatabaseSync, queue: ReviewQueue, grace: number)
         queue.blob(digest, { at: oldestUnbacked + rules.grace, event: "postponed" });
         return undefined;
       }
-      queue.dropBlob(digest);
-      if (links > 0) return undefined;
+      if (links > 0) {
+        queue.dropBlob(digest);
+        return undefined;
+      }
+      // Stays due until the bytes are gone, so that a removal that fails is tried again.
+      queue.blob(digest, { at: rules.now, event: "deleting" });
       startDeleting.run(digest);
       return record(row);
     },
 
     finishDeletion(digest: Digest, generation: number): void {
-      finish.run(digest, generation);
+      if (finish.run(digest, generation) > 0) queue.dropBlob(digest);
     },
   };
 }

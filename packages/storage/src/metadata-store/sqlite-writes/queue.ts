@@ -6,6 +6,7 @@ import { prepare } from "../sqlite-statement.ts";
 export type ReviewEvent =
   | "blob_linked"
   | "blob_unlinked"
+  | "deleting"
   | "manifest_put"
   | "manifest_deleted"
   | "subject_deleted"

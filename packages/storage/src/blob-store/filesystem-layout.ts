@@ -1,0 +1,55 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { algorithmOf, DIGEST_ALGORITHMS, type Digest, type DigestAlgorithm, hexOf } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
+
+/** Where things lie below the root of a file-system store. `blobs` as in an OCI image layout (image-layout.md). */
+export type Layout = {
+  /** Every folder, parents first. */
+  readonly folders: readonly string[];
+  readonly ingest: string;
+  readonly uploads: string;
+  readonly trash: string;
+  readonly blobFolder: (algorithm: DigestAlgorithm) => string;
+  readonly blob: (digest: Digest) => string;
+  /** @throws CodedError BLOB_UPLOAD_UNKNOWN for an id that no store of ours made */
+  readonly upload: (id: string) => string;
+  readonly trashed: (digest: Digest, generation: number) => string;
+  readonly newIngest: () => string;
+};
+
+/** Letters, digits, `-` and `_`: neither a path separator nor a dot, so an id cannot leave its folder. */
+const UPLOAD_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/;
+
+export function isUploadId(id: string): boolean {
+  return UPLOAD_ID.test(id);
+}
+
+export function createLayout(root: string): Layout {
+  const blobs = join(root, "blobs");
+  const ingest = join(root, "ingest");
+  const uploads = join(root, "uploads");
+  const trash = join(root, "trash");
+  const blobFolder = (algorithm: DigestAlgorithm): string => join(blobs, algorithm);
+
+  return {
+    folders: [root, blobs, ...DIGEST_ALGORITHMS.map(blobFolder), ingest, uploads, trash],
+    ingest,
+    uploads,
+    trash,
+    blobFolder,
+    blob: (digest) => join(blobFolder(algorithmOf(digest)), hexOf(digest)),
+    upload(id) {
+      if (!isUploadId(id)) throw new CodedError("BLOB_UPLOAD_UNKNOWN");
+      return join(uploads, id);
+    },
+    trashed: (digest, generation) => join(trash, `${hexOf(digest)}.${generation}`),
+    newIngest: () => join(ingest, randomBytes(16).toString("hex")),
+  };
+}
+
+/** image-layout.md, "oci-layout file" and "index.json file": what makes other tools accept the folder. */
+export const MARKERS: ReadonlyMap<string, string> = new Map([
+  ["oci-layout", '{"imageLayoutVersion":"1.0.0"}\n'],
+  ["index.json", '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}\n'],
+]);

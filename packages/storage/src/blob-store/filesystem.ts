@@ -1,0 +1,142 @@
+import { constants } from "node:fs";
+import { lstat, mkdir, open, opendir, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DIGEST_ALGORITHMS, type Digest, isDigest } from "@cache-registry/core/digest";
+import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
+import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
+import { createLayout, isUploadId, type Layout, MARKERS } from "./filesystem-layout.ts";
+import { openFileWriter } from "./filesystem-writer.ts";
+
+export type FilesystemOptions = {
+  /** Root of the store; made when it is not there. */
+  readonly path: string;
+};
+
+const READ = constants.O_RDONLY | constants.O_NOFOLLOW;
+
+/** Our folders are real ones: through a symbolic link, files would be written or removed somewhere else. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  });
+  if (!(await lstat(path)).isDirectory()) throw new Error(`${path} must be a folder, and no symbolic link`);
+}
+
+async function writeMarkers(root: string): Promise<void> {
+  for (const [name, content] of MARKERS) {
+    await writeFile(join(root, name), content, { flag: "wx", mode: 0o600 }).catch((error: unknown) => {
+      if (errnoOf(error) !== "EEXIST") throw error;
+    });
+  }
+}
+
+async function emptyFolder(path: string): Promise<void> {
+  for await (const entry of await opendir(path)) await rm(join(path, entry.name), { recursive: true, force: true });
+}
+
+async function statFile(path: string): Promise<{ readonly size: number; readonly mtimeMs: number } | undefined> {
+  try {
+    const stat = await lstat(path);
+    return stat.isFile() ? stat : undefined;
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
+async function openReader(path: string, digest: Digest, range: ByteRange | undefined): Promise<ByteReader> {
+  const file = await open(path, READ).catch((error: unknown) => {
+    throw isAbsent(error) ? new BlobMissingError(digest) : error;
+  });
+  let position = range?.start ?? 0;
+  const end = range?.end ?? Number.MAX_SAFE_INTEGER - 1;
+  return {
+    async read(buffer) {
+      const length = Math.min(buffer.byteLength, end + 1 - position);
+      if (length <= 0) return 0;
+      const { bytesRead } = await file.read(buffer, 0, length, position);
+      position += bytesRead;
+      return bytesRead;
+    },
+    close: () => file.close(),
+  };
+}
+
+async function* listBlobs(layout: Layout): AsyncGenerator<Digest> {
+  for (const algorithm of DIGEST_ALGORITHMS) {
+    for await (const entry of await opendir(layout.blobFolder(algorithm))) {
+      const digest = `${algorithm}:${entry.name}`;
+      if (entry.isFile() && isDigest(digest)) yield digest;
+    }
+  }
+}
+
+async function* listUploads(layout: Layout): AsyncGenerator<{ readonly id: string; readonly modifiedAt: number }> {
+  for await (const { name } of await opendir(layout.uploads)) {
+    if (!isUploadId(name)) continue;
+    const stat = await statFile(join(layout.uploads, name));
+    if (stat) yield { id: name, modifiedAt: stat.mtimeMs };
+  }
+}
+
+/**
+ * Driver on a local file system, for one process: `blobs/<algorithm>/<hex>`, `ingest/` and `uploads/` for bytes on their
+ * way, `trash/` for bytes on their way out.
+ * Errors: `CodedError` INSUFFICIENT_STORAGE when the disk is full.
+ */
+export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStore {
+  let opened: Layout | undefined;
+
+  function layout(): Layout {
+    if (!opened) throw new Error("the blob store is not open");
+    return opened;
+  }
+
+  return {
+    async start() {
+      // The root itself may be a link, to another disk for example; what lies below may not.
+      await mkdir(path, { recursive: true, mode: 0o700 });
+      const root = await realpath(path);
+      const starting = createLayout(root);
+      for (const folder of starting.folders) await makeFolder(folder);
+      await writeMarkers(root);
+      await emptyFolder(starting.ingest);
+      await emptyFolder(starting.trash);
+      opened = starting;
+    },
+    async close() {
+      opened = undefined;
+    },
+
+    async stat(digest) {
+      const stat = await statFile(layout().blob(digest));
+      return stat && { size: stat.size };
+    },
+    open: async (digest, range) => openReader(layout().blob(digest), digest, range),
+
+    async create() {
+      const { newIngest, blob } = layout();
+      return openFileWriter({ path: newIngest(), kind: "ingest", destination: blob });
+    },
+    async openUpload(id) {
+      const { upload, blob } = layout();
+      return openFileWriter({ path: upload(id), kind: "upload", destination: blob });
+    },
+    async removeUpload(id) {
+      await rm(layout().upload(id), { force: true });
+    },
+
+    async remove(digest, generation) {
+      const trashed = layout().trashed(digest, generation);
+      try {
+        await rename(layout().blob(digest), trashed);
+      } catch (error) {
+        if (!isAbsent(error)) throw writeError(error);
+      }
+      // Also what an earlier call left that got no further than the rename.
+      await rm(trashed, { force: true });
+    },
+    list: () => listBlobs(layout()),
+    listUploads: () => listUploads(layout()),
+  };
+}
