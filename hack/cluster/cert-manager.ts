@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { ensureTools } from "../tools/ensure.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Component } from "./components.ts";
+import { type Component, waitFor } from "./components.ts";
 import { requireTool } from "./containerd.ts";
+import { HEALTH_PORTS } from "./layout.ts";
 
 const KINDS = ["certificates", "certificaterequests", "issuers", "clusterissuers"];
 
@@ -20,6 +21,10 @@ export async function startCertManager(cluster: Cluster, { log }: { log: (line: 
   await cluster.kubectl(["apply", "-f", "-"], { input: JSON.stringify(namespace) });
   const names = KINDS.map((kind) => `crd/${kind}.cert-manager.io`);
   await cluster.kubectl(["wait", "--for=condition=Established", "--timeout=30s", ...names]);
-  const args = [`--kubeconfig=${cluster.kubeconfig}`];
-  return cluster.startProcess({ name: "cert-manager", program: requireTool(tools, "cert-manager"), args });
+  const health = `127.0.0.1:${HEALTH_PORTS.certManager}`;
+  const args = [`--kubeconfig=${cluster.kubeconfig}`, `--health-address=${health}`];
+  const started = cluster.startProcess({ name: "cert-manager", program: requireTool(tools, "cert-manager"), args });
+  const healthy = async () => (await fetch(`http://${health}/healthz`)).ok;
+  await waitFor(healthy, { what: "cert-manager running", components: [started], timeoutMs: 30_000 });
+  return started;
 }

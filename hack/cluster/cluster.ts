@@ -6,11 +6,11 @@ import { ensureTools } from "../tools/ensure.ts";
 import { lockHolder, tryLock } from "../tools/lock.ts";
 import { createCgroup } from "./cgroups.ts";
 import { type Component, type ComponentOptions, startComponent, waitFor } from "./components.ts";
-import { ctr, requireTool, startContainerd } from "./containerd.ts";
+import { ctr, removeImage, requireTool, startContainerd } from "./containerd.ts";
 import type { ClusterContext, Kubectl } from "./context.ts";
 import { startApiServer, startControllers } from "./control-plane.ts";
 import { dnsReady, startDns, writeHosts } from "./dns.ts";
-import { type Layout, layoutOf, NETWORK, NODE_NAME, PAUSE_IMAGE } from "./layout.ts";
+import { type Layout, layoutOf, NETWORK, NODE_NAME } from "./layout.ts";
 import { createBridge } from "./machine-network.ts";
 import { nodeReady, startKubelet, startKubeProxy } from "./node.ts";
 import { makePauseImage } from "./pause-image.ts";
@@ -51,7 +51,10 @@ export interface Cluster {
   readonly kubectl: Kubectl;
   /** Imports an OCI layout archive into the node; its `io.containerd.image.name` annotation is the image's name. */
   loadImage(archive: string): Promise<void>;
-  /** Removes an image and content that no other image uses from the node. */
+  /**
+   * Removes an image, all its names and content that no other image uses from the node.
+   * @param reference as containerd lists it: `docker.io/library/x:1`; one that is not there is an error
+   */
   removeImage(reference: string): Promise<void>;
   /** Replaces the names outside the cluster that pods can resolve: name → IPv4 address. */
   setHosts(names: Readonly<Record<string, string>>): Promise<void>;
@@ -195,10 +198,7 @@ function clusterOf(context: ClusterContext, stop: () => Promise<void>): Cluster 
     async loadImage(archive) {
       await ctr(context, ["images", "import", archive]);
     },
-    async removeImage(reference) {
-      if (reference === PAUSE_IMAGE) throw new Error("pods cannot start without the pause image");
-      await ctr(context, ["images", "rm", "--sync", reference]);
-    },
+    removeImage: (reference) => removeImage(context, reference),
     setHosts: (names) => writeHosts(layout, names),
     startProcess: context.startProcess,
     stop,

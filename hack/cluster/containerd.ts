@@ -30,6 +30,21 @@ export async function ctr({ layout, tools }: Pick<ClusterContext, "layout" | "to
   return stdout;
 }
 
+/**
+ * Removes an image by every name it has: the kubelet's side of containerd names each image also by digest and by
+ * configuration, and content stays as long as any name does.
+ */
+export async function removeImage(context: Pick<ClusterContext, "layout" | "tools">, reference: string): Promise<void> {
+  if (reference === PAUSE_IMAGE) throw new Error("pods cannot start without the pause image");
+  const rows = (await ctr(context, ["images", "ls"])).split("\n").slice(1);
+  const images = rows.map((row) => row.split(/\s+/)).map(([name = "", , digest]) => ({ name, digest }));
+  const wanted = images.find(({ name }) => name === reference);
+  if (!wanted)
+    throw new Error(`no image ${reference} on the node; it has ${images.map(({ name }) => name).join(", ")}`);
+  const names = images.filter(({ digest }) => digest === wanted.digest).map(({ name }) => name);
+  await ctr(context, ["images", "rm", "--sync", ...names]);
+}
+
 export function requireTool(tools: Readonly<Record<string, string>>, name: string): string {
   const path = tools[name];
   if (!path) throw new Error(`the cluster was not given the tool ${name}`);

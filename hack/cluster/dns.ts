@@ -10,6 +10,9 @@ import { HEALTH_PORTS, type Layout, NETWORK } from "./layout.ts";
  */
 export async function startDns({ layout, start, kubectl }: ClusterContext): Promise<Component> {
   const corefile = join(layout.root, "Corefile");
+  const emptyZone = join(layout.root, "empty.zone");
+  // hosts answers what it does not know with SERVFAIL, which clients ask again and again; a zone answers NXDOMAIN.
+  await writeFile(emptyZone, ". 5 IN SOA localhost. root.localhost. 1 60 60 60 5\n. 5 IN NS localhost.\n");
   await writeHosts(layout, {});
   await writeFile(
     corefile,
@@ -26,7 +29,9 @@ export async function startDns({ layout, start, kubectl }: ClusterContext): Prom
   hosts ${layout.dnsHosts} {
     ttl 1
     reload 500ms
+    fallthrough
   }
+  file ${emptyZone} .
 }
 `,
   );

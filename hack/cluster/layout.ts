@@ -19,7 +19,7 @@ export const NODE_NAME = "node-1";
 export const CGROUP = "cache-registry";
 export const API_SERVER = "https://127.0.0.1:6443";
 export const ETCD = { client: "http://127.0.0.1:2379", peer: "http://127.0.0.1:2380" };
-export const HEALTH_PORTS = { kubelet: 10248, proxy: 10256, proxyMetrics: 10249, dns: 18181 };
+export const HEALTH_PORTS = { kubelet: 10248, proxy: 10256, proxyMetrics: 10249, dns: 18181, certManager: 18182 };
 export const PAUSE_IMAGE = "cache-registry.test/pause:1";
 
 /** The machine-wide folder that says which cluster runs, so that any later run can find and end it. */

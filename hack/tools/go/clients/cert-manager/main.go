@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -39,18 +40,20 @@ import (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", "", "file of the cluster to serve")
+	// controller-runtime has defined -kubeconfig already.
+	health := flag.String("health-address", "127.0.0.1:18182", "where /healthz answers once everything runs")
 	flag.Parse()
+	kubeconfig := flag.Lookup("kubeconfig").Value.String()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{LogTimestamp: true})
 	ctrl.SetLogger(log)
 	ctx = logf.NewContext(ctx, log)
 	failed := make(chan error, 64)
-	if err := runControllers(ctx, *kubeconfig, failed); err != nil {
+	if err := runControllers(ctx, kubeconfig, failed); err != nil {
 		fail(err)
 	}
-	if err := runInjector(ctx, *kubeconfig, failed); err != nil {
+	if err := runInjector(ctx, kubeconfig, *health, failed); err != nil {
 		fail(err)
 	}
 	select {
@@ -104,7 +107,7 @@ func runControllers(ctx context.Context, kubeconfig string, failed chan<- error)
 	return nil
 }
 
-func runInjector(ctx context.Context, kubeconfig string, failed chan<- error) error {
+func runInjector(ctx context.Context, kubeconfig, health string, failed chan<- error) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
@@ -117,7 +120,11 @@ func runInjector(ctx context.Context, kubeconfig string, failed chan<- error) er
 			return err
 		}
 	}
-	manager, err := ctrl.NewManager(config, ctrl.Options{Scheme: types, Metrics: server.Options{BindAddress: "0"}})
+	manager, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                 types,
+		Metrics:                server.Options{BindAddress: "0"},
+		HealthProbeBindAddress: health,
+	})
 	if err != nil {
 		return err
 	}
@@ -129,6 +136,9 @@ func runInjector(ctx context.Context, kubeconfig string, failed chan<- error) er
 		},
 	})
 	if err != nil {
+		return err
+	}
+	if err := manager.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
 	go func() { failed <- manager.Start(ctx) }()
