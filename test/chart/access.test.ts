@@ -63,10 +63,12 @@ describe("access to the API server", () => {
     ]);
   });
 
-  it("allows leases and looking at the own Deployment, the owner of that Secret", async () => {
+  it("allows its own lease and looking at the own Deployment, the owner of that Secret", async () => {
     const { rules } = (await render({ release: "r" })).only<Role>("Role");
+    const leases = { apiGroups: ["coordination.k8s.io"], resources: ["leases"] };
     expect(about(rules, "leases")).toEqual([
-      { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: [...READ, "create", "update", "patch"] },
+      { ...leases, verbs: ["create"] },
+      { ...leases, resourceNames: ["r-cache-registry-controllers"], verbs: ["get", "update", "patch"] },
     ]);
     expect(about(rules, "deployments")).toEqual([
       {

@@ -123,7 +123,7 @@ describe("the controllers' configuration", () => {
       expiryDelay: "30d",
       platforms: "auto",
       revisionsKept: 2,
-      leaderElection: { enabled: true },
+      leaderElection: { enabled: true, name: "r-cache-registry-controllers" },
       log: { level: "info" },
     });
   });

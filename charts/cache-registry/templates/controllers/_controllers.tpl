@@ -18,7 +18,7 @@ registry:
 expiryDelay: {{ include "cache-registry.expiryDelay" . | quote }}
 platforms: {{ toJson .Values.controllers.platforms }}
 revisionsKept: {{ .Values.controllers.revisionsKept }}
-leaderElection: { enabled: true }
+leaderElection: { enabled: true, name: {{ include "cache-registry.componentName" (dict "root" . "component" "controllers") }} }
 log: { level: {{ .Values.controllers.log.level }} }
 {{- end }}
 
