@@ -1,0 +1,78 @@
+/** Our chart in a cluster: installed with helm, reached at its ClusterIPs, removed with helm. */
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { stringify } from "yaml";
+import { ensureTools } from "../tools/ensure.ts";
+import { IMAGE, type Stage } from "./stage.ts";
+
+const run = promisify(execFile);
+const CHART = fileURLToPath(new URL("../../charts/cache-registry", import.meta.url));
+
+export interface ReleaseOptions {
+  readonly stage: Stage;
+  readonly name?: string;
+  readonly namespace?: string;
+  /** Merged over what the stage needs. */
+  readonly values?: Readonly<Record<string, unknown>>;
+}
+
+export interface Release {
+  readonly name: string;
+  readonly namespace: string;
+  /** The registry as this machine reaches it (its ClusterIP): `http://10.96.…:5000`. */
+  registryUrl(): Promise<string>;
+  /** A call of the registry's management API, with its token. */
+  management(path: string, init?: { readonly method?: string; readonly body?: unknown }): Promise<{ status: number; body: unknown }>;
+  uninstall(): Promise<void>;
+}
+
+/** The values that fit the chart to the stage: our image from the node, the stand-in for docker.io. */
+export function stageValues({ upstreamUrl }: Stage): Record<string, unknown> {
+  return {
+    image: { ...IMAGE, pullPolicy: "Never" },
+    upstreams: [{ registry: "docker.io", endpoints: [upstreamUrl] }],
+  };
+}
+
+/** Installs and waits until everything is ready. @throws Error with helm's own words */
+export async function installRelease({ stage, name = "cache-registry", namespace = "cache-registry-system", values = {} }: ReleaseOptions): Promise<Release> {
+  const { cluster } = stage;
+  const { helm = "helm" } = await ensureTools(["helm"], { log: () => undefined });
+  const file = join(cluster.logs, `values-${name}.yaml`);
+  await writeFile(file, stringify({ ...stageValues(stage), ...values }));
+  const target = ["--kubeconfig", cluster.kubeconfig, "--namespace", namespace];
+  await run(helm, ["upgrade", "--install", "--create-namespace", ...target, "--values", file, "--wait", "--timeout", "4m", name, CHART]);
+  const selector = `app.kubernetes.io/instance=${name}`;
+
+  async function registryService(): Promise<{ host: string; token: string }> {
+    const [host, secrets] = await Promise.all([
+      cluster.kubectl(["-n", namespace, "get", "service", "-l", `${selector},app.kubernetes.io/component=registry`, "-o", "jsonpath={.items[0].spec.clusterIP}"]),
+      cluster.kubectl(["-n", namespace, "get", "secret", "-o", "json"]),
+    ]);
+    const { items } = JSON.parse(secrets) as { items: { metadata: { name: string }; data?: Record<string, string> }[] };
+    const secret = items.find((item) => item.metadata.name.endsWith("-management-token"));
+    return { host, token: Buffer.from(secret?.data?.token ?? "", "base64").toString() };
+  }
+
+  return {
+    name,
+    namespace,
+    registryUrl: async () => `http://${(await registryService()).host}:5000`,
+    async management(path, { method = "GET", body } = {}) {
+      const { host, token } = await registryService();
+      const response = await fetch(`http://${host}:8081/api/v1${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
+    },
+    async uninstall() {
+      await run(helm, ["uninstall", ...target, "--wait", "--timeout", "3m", name]);
+    },
+  };
+}

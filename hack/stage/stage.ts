@@ -1,0 +1,82 @@
+/**
+ * Everything around the product that the story and the end-to-end tests need: a real cluster, a real registry that stands
+ * in for docker.io behind a counting proxy, our container image on the node.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { startCertManager } from "../cluster/cert-manager.ts";
+import { type Cluster, startCluster } from "../cluster/cluster.ts";
+import { writeHostsToml } from "../cluster/hosts-toml.ts";
+import { type Registry, startRegistry } from "../cluster/registry.ts";
+import { makeTestImage, pushTestImage } from "../cluster/test-image.ts";
+import { startUpstream, type Upstream } from "../cluster/upstream.ts";
+import { type BuiltImage, buildImage } from "../image.ts";
+import { cacheDirectory } from "../tools/cache-directory.ts";
+import { ensureTools } from "../tools/ensure.ts";
+
+export const IMAGE = { registry: "cache-registry.local", repository: "cache-registry", tag: "dev" } as const;
+
+export interface StageOptions {
+  readonly log: (line: string) => void;
+  /** Without it, only an existing Secret can bring the webhook's certificate. */
+  readonly certManager?: boolean;
+}
+
+export interface UpstreamImage {
+  /** Repository below docker.io, e.g. `library/hello`. */
+  readonly repository: string;
+  readonly tag: string;
+  readonly layerBytes?: number;
+  readonly multiArch?: boolean;
+}
+
+export interface Stage {
+  readonly cluster: Cluster;
+  /** In front of the registry that stands in for docker.io: counts, throttles, cuts, goes off. */
+  readonly upstream: Upstream;
+  /** As pods, nodes and this machine reach it. */
+  readonly upstreamUrl: string;
+  readonly image: BuiltImage;
+  /** Makes a runnable image and puts it behind docker.io. @returns its digest */
+  publish(image: UpstreamImage): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function openStage({ log, certManager = true }: StageOptions): Promise<Stage> {
+  await ensureTools(["helm", "crane", "registry", "probe", ...(certManager ? ["cert-manager"] : [])], { log });
+  const directory = join(cacheDirectory(), "stage");
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true });
+  const closers: (() => Promise<unknown>)[] = [() => rm(directory, { recursive: true, force: true })];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer().catch((error: unknown) => log(String(error)));
+  };
+  try {
+    log("building the container image");
+    const building = buildImage({ directory: join(directory, "image"), reference: `${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}` });
+    const [cluster, image] = await Promise.all([startCluster({ log }), building]);
+    closers.push(() => cluster.stop());
+    if (certManager) await startCertManager(cluster, { log });
+    await cluster.loadImage(image.archive);
+    const registry = await startRegistry({ dir: join(directory, "docker.io"), log });
+    closers.push(() => registry.stop());
+    const upstream = await startUpstream({ target: registry.url });
+    closers.push(() => upstream.close());
+    const upstreamUrl = `http://${cluster.bridgeAddress}:${upstream.port}`;
+    // What the node itself pulls from docker.io (opted-out pods) comes from the stand-in, too.
+    await writeHostsToml({ certsDir: cluster.certsDir, registry: "docker.io", endpoints: [upstreamUrl], server: upstreamUrl });
+    return { cluster, upstream, upstreamUrl, image, publish: publisher({ directory, registry, log }), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function publisher({ directory, registry, log }: { directory: string; registry: Registry; log: (line: string) => void }) {
+  return async ({ repository, tag, ...content }: UpstreamImage): Promise<string> => {
+    const name = `${repository}:${tag}`;
+    const made = await makeTestImage({ directory: join(directory, "made", name.replace(/[/:]/g, "_")), seed: name, ...content, log });
+    await pushTestImage(made, `${registry.address}/${name}`, { log });
+    return made.digest;
+  };
+}
