@@ -15,7 +15,7 @@ import { createBridge } from "./machine-network.ts";
 import { nodeReady, startKubelet, startKubeProxy } from "./node.ts";
 import { makePauseImage } from "./pause-image.ts";
 import { createPki } from "./pki.ts";
-import type { ProcessIdentity } from "./process-table.ts";
+import { isAlive, type ProcessIdentity } from "./process-table.ts";
 import { LOCK_FILE, type RunState, readRunState, writeRunState } from "./run-state.ts";
 import { sweep } from "./sweep.ts";
 
@@ -81,6 +81,11 @@ export async function startCluster({ dir, keep = false, log }: ClusterOptions): 
   };
   try {
     await sweepEarlier(log);
+  } catch (error) {
+    await held.release();
+    throw error;
+  }
+  try {
     await sweep(state);
     writeRunState(state);
     const context = await createContext({ layout, tools, state, log });
@@ -109,7 +114,8 @@ export async function stopCluster(): Promise<boolean> {
 async function sweepEarlier(log: (line: string) => void): Promise<void> {
   const earlier = readRunState();
   if (!earlier) return;
-  if (earlier.keep) throw new Error("a test cluster is up: node hack/cluster/main.ts down");
+  if (earlier.keep && Object.values(earlier.processes).some(isAlive))
+    throw new Error("a test cluster is up: node hack/cluster/main.ts down");
   log("removing what an earlier cluster left");
   await sweep(earlier);
 }

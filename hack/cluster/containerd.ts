@@ -84,6 +84,7 @@ state = ${quote(layout.containerdState)}
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = [${quote(plugins)}]
   conf_dir = ${quote(layout.cni)}
+  use_internal_loopback = true
 `;
 }
 

@@ -46,11 +46,19 @@ export async function removeMachineNetwork(): Promise<void> {
 async function dropChains(family: string): Promise<void> {
   const saved = await run(`${family}-save`, [], { maxBuffer: 64 << 20 }).catch(() => undefined);
   if (!saved || !/KUBE-|CNI-/.test(saved.stdout)) return;
-  const kept = saved.stdout.split("\n").filter((line) => !/^(:|-A .*)(KUBE|CNI)-|^-A (KUBE|CNI)-/.test(line));
   const restore = execFile(`${family}-restore`, []);
-  restore.stdin?.end(`${kept.join("\n")}\n`);
+  restore.stdin?.end(withoutClusterRules(saved.stdout));
   await new Promise((resolve, reject) => {
     restore.once("error", reject);
     restore.once("exit", resolve);
   });
+}
+
+/** What `iptables-save` printed, without the chains named KUBE-… and CNI-…, their rules and the jumps to them. */
+export function withoutClusterRules(saved: string): string {
+  const ours = (line: string) => /^:(KUBE|CNI)-|^-A (KUBE|CNI)-|^-A .* -[jg] (KUBE|CNI)-/.test(line);
+  return saved
+    .split("\n")
+    .filter((line) => !ours(line))
+    .join("\n");
 }

@@ -29,7 +29,8 @@ const PROGRAMS = [
 /** Removes everything a cluster left on the machine: processes, containers, mounts, network, cgroups, files except logs. */
 export async function sweep(state: RunState): Promise<void> {
   const recorded = Object.values(state.processes).filter(isAlive);
-  await endProcesses([...recorded, ...processesOf(state.root)], 3_000);
+  // Nothing they could still save is kept, and the API server alone would take seconds to say goodbye.
+  await endProcesses([...recorded, ...processesOf(state.root)], 0);
   await removeCgroup();
   await unmountBelow(state.root);
   await removeMachineNetwork();
