@@ -1,0 +1,131 @@
+import type { Challenge } from "./challenge.ts";
+import {
+  anonymous,
+  type BasicCredentials,
+  basicAuthorization,
+  type CredentialSource,
+  createCredentialSource,
+  parseBasicAuthorization,
+} from "./credentials.ts";
+import { createRecentMap } from "./recent-map.ts";
+import type { TokenDemand, TokenRequest, TokenSource } from "./token.ts";
+import type { Upstream } from "./upstream.ts";
+import { UpstreamError } from "./upstream-error.ts";
+
+export type AuthorizationContext = {
+  readonly upstream: Upstream;
+  readonly endpoint: URL;
+  readonly repository: string;
+  /** The caller's own `Authorization` header for this upstream; replaces what is configured. */
+  readonly authorization?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type Authorizer = {
+  /** The header to start with: what worked before, so that not every request is refused first. @throws UpstreamError */
+  prepare(context: AuthorizationContext): Promise<string | undefined>;
+  /**
+   * The header that answers a 401. Undefined: there is nothing (more) to offer. `refused` is the header that was refused.
+   * @throws UpstreamError
+   */
+  answer(
+    context: AuthorizationContext,
+    challenges: readonly Challenge[],
+    refused: string | undefined,
+  ): Promise<string | undefined>;
+};
+
+type Known = { readonly scheme: "basic" } | { readonly scheme: "bearer"; readonly demand: TokenDemand };
+
+const MAX_KNOWN = 2000;
+const MAX_SCOPES = 5;
+const MAX_SCOPE_LENGTH = 512;
+
+/** Distribution token specification: what reading one repository needs. */
+export function pullScope(repository: string): string {
+  return `repository:${repository}:pull`;
+}
+
+/** We only ever read: whatever more a challenge asks for is left out. */
+function withoutWrites(scope: string): string {
+  const match = /^(repository(?:\([^)]*\))?:.+):[^:]*$/.exec(scope);
+  return match ? `${match[1]}:pull` : scope;
+}
+
+/** The scopes of a challenge, which a registry may name otherwise than by its path; the canonical one when it names none. */
+function scopesOf(scope: string | undefined, repository: string): string[] {
+  const asked = (scope ?? "").split(" ").filter((item) => item !== "" && item.length <= MAX_SCOPE_LENGTH);
+  const scopes = asked.length > 0 ? asked.slice(0, MAX_SCOPES).map(withoutWrites) : [pullScope(repository)];
+  return [...new Set(scopes)].sort();
+}
+
+function demandOf(challenges: readonly Challenge[], repository: string): TokenDemand | undefined {
+  const bearer = challenges.find(({ scheme }) => scheme === "bearer");
+  const { realm, service, scope } = bearer?.parameters ?? {};
+  return realm === undefined ? undefined : { realm, service, scopes: scopesOf(scope, repository) };
+}
+
+/** Answers the challenges of upstreams, and remembers per repository what they asked for. */
+export function createAuthorizer(tokens: TokenSource): Authorizer {
+  const sources = new WeakMap<object, CredentialSource>();
+  const known = createRecentMap<string, Known>(MAX_KNOWN);
+  const keyOf = ({ upstream, endpoint, repository }: AuthorizationContext): string =>
+    `${upstream.registry} ${endpoint.origin} ${repository}`;
+
+  function sourceOf({ credentials }: Upstream): CredentialSource {
+    if (!credentials) return anonymous;
+    const source = sources.get(credentials) ?? createCredentialSource(credentials);
+    sources.set(credentials, source);
+    return source;
+  }
+
+  async function credentialsOf({
+    upstream,
+    authorization,
+  }: AuthorizationContext): Promise<BasicCredentials | undefined> {
+    if (authorization !== undefined) return parseBasicAuthorization(authorization);
+    try {
+      return await sourceOf(upstream).read();
+    } catch (error) {
+      throw new UpstreamError("its credentials cannot be read", {
+        kind: "unauthorized",
+        registry: upstream.registry,
+        cause: error,
+      });
+    }
+  }
+
+  async function headerOf(context: AuthorizationContext, way: Known, refused?: string): Promise<string | undefined> {
+    const credentials = await credentialsOf(context);
+    if (way.scheme === "basic") return credentials && basicAuthorization(credentials);
+    const { upstream, endpoint, signal } = context;
+    const request: TokenRequest = { upstream, endpoint, demand: way.demand, credentials, signal };
+    const held = await tokens.get(request);
+    if (`Bearer ${held}` !== refused) return `Bearer ${held}`;
+    // Revoked, or expired by the registry's clock.
+    tokens.forget(request);
+    return `Bearer ${await tokens.get(request)}`;
+  }
+
+  /** A bearer token of the caller's own is what it is: there is nothing to exchange. */
+  function isOpaque({ authorization }: AuthorizationContext): boolean {
+    return authorization !== undefined && parseBasicAuthorization(authorization) === undefined;
+  }
+
+  return {
+    async prepare(context) {
+      if (isOpaque(context)) return context.authorization;
+      const way = known.get(keyOf(context));
+      return way && headerOf(context, way);
+    },
+    async answer(context, challenges, refused) {
+      if (isOpaque(context)) return undefined;
+      const demand = demandOf(challenges, context.repository);
+      if (!demand && !challenges.some(({ scheme }) => scheme === "basic")) return undefined;
+      const way: Known = demand ? { scheme: "bearer", demand } : { scheme: "basic" };
+      const header = await headerOf(context, way, refused);
+      known.set(keyOf(context), way);
+      return header === refused ? undefined : header;
+    },
+  };
+}

@@ -1,0 +1,43 @@
+import type { Readable } from "node:stream";
+import type { TransportResponse } from "./transport.ts";
+
+/** A body was longer than its reader takes. */
+export class BodyTooLargeError extends Error {
+  override readonly name = "BodyTooLargeError";
+  readonly code = "ERR_BODY_TOO_LARGE";
+
+  constructor(limit: number) {
+    super(`longer than ${limit} bytes`);
+  }
+}
+
+/** The whole body in memory. @throws BodyTooLargeError past `limit` bytes; the connection is cut then */
+export async function readCapped(body: Readable, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limit) throw new BodyTooLargeError(limit);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+const MAX_DISCARDED_BYTES = 64 * 1024;
+
+/** Frees the connection of an answer whose body nobody wants. A long body is cut, and its failure interests nobody. */
+export async function discard(response: TransportResponse): Promise<void> {
+  await response.body.dump({ limit: MAX_DISCARDED_BYTES }).catch(() => undefined);
+}
+
+/** One value of a header; of repeated ones the first. */
+export function headerOf(headers: TransportResponse["headers"], name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === "string" ? value : value?.[0];
+}
+
+/** Does the header claim another encoding than the bytes themselves? We ask for none, and digests are of the bytes. */
+export function isEncoded(headers: TransportResponse["headers"]): boolean {
+  const encoding = headerOf(headers, "content-encoding")?.trim().toLowerCase();
+  return encoding !== undefined && encoding !== "" && encoding !== "identity";
+}

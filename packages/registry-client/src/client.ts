@@ -1,0 +1,247 @@
+import type { Readable } from "node:stream";
+import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
+import { createLimiter, type Limiter, type Priority } from "@cache-registry/runtime/limiter";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { Metrics } from "@cache-registry/runtime/metrics";
+import { createAuthorizer } from "./authorizer.ts";
+import { createBlobStream } from "./blob-stream.ts";
+import { discard, headerOf, isEncoded } from "./body.ts";
+import { createClientMetrics, type Resource } from "./client-metrics.ts";
+import type { Resolve } from "./connector.ts";
+import { parseContentLength, parseContentRange } from "./content-range.ts";
+import { createExchange } from "./exchange.ts";
+import { failureOf, failureOfStatus } from "./failure.ts";
+import { type ManifestHead, readManifest, readManifestHead, type UpstreamManifest } from "./manifest-answer.ts";
+import { createRecentMap } from "./recent-map.ts";
+import { tryEndpoints } from "./retry.ts";
+import { createTokenSource } from "./token.ts";
+import { createTransport, type TransportResponse } from "./transport.ts";
+import { findUpstream, isListed, type Upstream, type UpstreamPolicy } from "./upstream.ts";
+import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
+
+export type { ManifestHead, UpstreamManifest } from "./manifest-answer.ts";
+
+type RepositoryRequest = {
+  readonly registry: string;
+  readonly repository: string;
+  /** The caller's own `Authorization` for this upstream, instead of the configured credentials. */
+  readonly authorization?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** `reference`: a tag or a digest. */
+export type ManifestRequest = RepositoryRequest & { readonly reference: string };
+export type BlobRequest = RepositoryRequest & { readonly digest: string };
+export type BlobRangeRequest = BlobRequest & {
+  /** First byte wanted; 0 when missing. */
+  readonly offset?: number | undefined;
+  readonly priority?: Priority | undefined;
+};
+
+export type UpstreamBlob = {
+  /** Where the stream really starts: 0 when the upstream ignored the range; read past then. */
+  readonly offset: number;
+  /** Bytes of the whole blob, when told. */
+  readonly size: number | undefined;
+  /** Not verified. Fails with an UpstreamError; destroy it to stop. */
+  readonly stream: Readable;
+};
+
+/** The reading side of the distribution spec. All throw UpstreamError, or the signal's reason when the caller aborted. */
+export type UpstreamClient = {
+  headManifest(request: ManifestRequest): Promise<ManifestHead>;
+  getManifest(request: ManifestRequest): Promise<UpstreamManifest>;
+  headBlob(request: BlobRequest): Promise<{ readonly size: number | undefined }>;
+  getBlob(request: BlobRangeRequest): Promise<UpstreamBlob>;
+  /** Cuts what is still running. */
+  close(): Promise<void>;
+};
+
+export type UpstreamClientOptions = {
+  readonly upstreams: readonly Upstream[];
+  readonly policy: UpstreamPolicy;
+  /** Refuse every question. */
+  readonly airGapped?: boolean;
+  readonly metrics?: Metrics;
+  readonly logger: Logger;
+  readonly userAgent?: string;
+  /** For tests: as `dns.lookup`. */
+  readonly resolve?: Resolve;
+};
+
+const MAX_UNLISTED = 256;
+
+type Question<Value> = RepositoryRequest & {
+  readonly kind: Resource;
+  readonly resource: string;
+  readonly method: "GET" | "HEAD";
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Reads the answer; its failures count as the endpoint's. */
+  readonly read: (response: TransportResponse, upstream: Upstream) => Promise<Value>;
+};
+
+export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
+  const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
+  const transport = createTransport({ upstreams, policy, resolve });
+  const authorizer = createAuthorizer(createTokenSource({ transport, logger }));
+  const exchange = createExchange({ transport, authorizer, logger });
+  const metrics = createClientMetrics(options.metrics);
+  const known = new Map(upstreams.map(({ registry }) => [registry, findUpstream(upstreams, registry)]));
+  const unlisted = createRecentMap<string, Upstream>(MAX_UNLISTED);
+  const limiters = new WeakMap<Upstream, Limiter>();
+
+  /** Whoever names registries in requests must not fill the metrics with them. */
+  const labelOf = (registry: string): string => (known.has(registry) ? registry : "unlisted");
+
+  function upstreamOf(registry: string): Upstream {
+    const denied = airGapped
+      ? "this cache asks no upstream (airGapped)"
+      : policy === "listed" && !isListed(upstreams, registry)
+        ? "is not among the listed upstreams (upstreamPolicy)"
+        : undefined;
+    if (denied !== undefined) throw new UpstreamError(denied, { kind: "denied-by-policy", registry });
+    const upstream = known.get(registry) ?? unlisted.get(registry) ?? findUpstream(upstreams, registry);
+    if (!known.has(registry)) unlisted.set(registry, upstream);
+    return upstream;
+  }
+
+  function limiterOf(upstream: Upstream): Limiter {
+    const limiter = limiters.get(upstream) ?? createLimiter(upstream.concurrency);
+    limiters.set(upstream, limiter);
+    return limiter;
+  }
+
+  async function askEndpoint<Value>(question: Question<Value>, upstream: Upstream, endpoint: URL): Promise<Value> {
+    const { registry, repository, kind, resource, method, authorization, signal } = question;
+    const label = labelOf(registry);
+    const asked = performance.now();
+    try {
+      const response = await exchange.ask({
+        upstream,
+        endpoint,
+        repository,
+        resource,
+        method,
+        headers: { "accept-encoding": "identity", "user-agent": userAgent, ...question.headers },
+        authorization,
+        signal,
+      });
+      metrics.waited(label, kind, (performance.now() - asked) / 1000);
+      const value = await question.read(response, upstream);
+      metrics.answered(label, kind, "ok");
+      return value;
+    } catch (error) {
+      signal?.throwIfAborted();
+      const failure = failureOf(error, registry);
+      metrics.answered(label, kind, failure.kind);
+      throw failure;
+    }
+  }
+
+  async function ask<Value>(question: Question<Value>): Promise<Value> {
+    const upstream = upstreamOf(question.registry);
+    return tryEndpoints({
+      endpoints: upstream.endpoints,
+      task: (endpoint) => askEndpoint(question, upstream, endpoint),
+      signal: question.signal,
+      onFailure: (endpoint, err) =>
+        logger.debug(
+          { upstream: question.registry, endpoint: endpoint.origin, kind: err.kind, err },
+          "upstream failed",
+        ),
+    });
+  }
+
+  const accept = { accept: MANIFEST_ACCEPT.join(", ") };
+
+  async function headManifest(request: ManifestRequest): Promise<ManifestHead> {
+    const { registry, reference } = request;
+    try {
+      return await ask({
+        ...request,
+        kind: "manifest",
+        resource: `manifests/${reference}`,
+        method: "HEAD",
+        headers: accept,
+        read: async (response) => readManifestHead(response, registry),
+      });
+    } catch (error) {
+      if (!isUpstreamError(error) || error.status !== 405) throw error;
+      return { digest: undefined, mediaType: "", size: undefined, headers: {} };
+    }
+  }
+
+  async function getManifest(request: ManifestRequest): Promise<UpstreamManifest> {
+    const { registry, reference } = request;
+    const manifest = await ask({
+      ...request,
+      kind: "manifest",
+      resource: `manifests/${reference}`,
+      method: "GET",
+      headers: accept,
+      read: async (response) => readManifest(response, registry, reference),
+    });
+    metrics.received(labelOf(registry), manifest.bytes.length);
+    return manifest;
+  }
+
+  async function headBlob(request: BlobRequest): Promise<{ size: number | undefined }> {
+    return ask({
+      ...request,
+      kind: "blob",
+      resource: `blobs/${request.digest}`,
+      method: "HEAD",
+      read: async ({ headers }) => ({ size: parseContentLength(headerOf(headers, "content-length")) }),
+    });
+  }
+
+  async function getBlob(request: BlobRangeRequest): Promise<UpstreamBlob> {
+    const { registry, digest, offset = 0, signal, priority = "foreground" } = request;
+    const upstream = upstreamOf(registry);
+    const release = await limiterOf(upstream).acquire({ signal, priority });
+    try {
+      return await ask({
+        ...request,
+        kind: "blob",
+        resource: `blobs/${digest}`,
+        method: "GET",
+        headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
+        read: async (response) => {
+          const { start, size } = await rangeOf(response, offset, registry);
+          const onBytes = (count: number): void => metrics.received(labelOf(registry), count);
+          const stream = createBlobStream(response.body, {
+            registry,
+            offset: start,
+            size,
+            signal,
+            onBytes,
+            onEnd: release,
+          });
+          return { offset: start, size, stream };
+        },
+      });
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  return { headManifest, getManifest, headBlob, getBlob, close: () => transport.close() };
+}
+
+/** Where the body of a blob's answer starts, and how long the whole is. @throws UpstreamError invalid */
+async function rangeOf(
+  response: TransportResponse,
+  wanted: number,
+  registry: string,
+): Promise<{ start: number; size: number | undefined }> {
+  const { statusCode: status, headers } = response;
+  const length = parseContentLength(headerOf(headers, "content-length"));
+  const range = status === 206 ? parseContentRange(headerOf(headers, "content-range")) : undefined;
+  if (!isEncoded(headers)) {
+    if (status === 200) return { start: 0, size: length };
+    if (range && range.start <= wanted) return { start: range.start, size: range.size };
+  }
+  await discard(response);
+  throw failureOfStatus({ registry, status: status === 206 ? 416 : status });
+}

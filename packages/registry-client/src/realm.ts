@@ -1,0 +1,89 @@
+import { isIP } from "node:net";
+import { hostOf } from "./address-policy.ts";
+
+/**
+ * To whom credentials may be shown. A registry names its token service itself, in the `realm` of a challenge; one that is
+ * taken over could name any host and collect the credentials of every cache (CVE-2026-33540).
+ */
+
+/** Second-level labels under country domains that are no organisations: `example.co.uk`. */
+const GENERIC_LABELS = new Set([
+  "ac",
+  "co",
+  "com",
+  "edu",
+  "go",
+  "gob",
+  "gov",
+  "gouv",
+  "mil",
+  "ne",
+  "net",
+  "nom",
+  "or",
+  "org",
+]);
+
+/** Domains whose sub-domains belong to different customers. */
+const SHARED_SUFFIXES = [
+  "amazonaws.com",
+  "amazonaws.com.cn",
+  "azurecr.io",
+  "azurewebsites.net",
+  "cloudapp.azure.com",
+  "cloudfront.net",
+  "fly.dev",
+  "github.io",
+  "gitlab.io",
+  "herokuapp.com",
+  "netlify.app",
+  "ngrok.io",
+  "onrender.com",
+  "pages.dev",
+  "pkg.dev",
+  "run.app",
+  "vercel.app",
+  "web.app",
+  "workers.dev",
+];
+
+function isShared(host: string): boolean {
+  return SHARED_SUFFIXES.some((suffix) => host === suffix || host.endsWith(`.${suffix}`));
+}
+
+/** The part of a name that one organisation registers; the name itself where that cannot be told. */
+export function registrableDomain(host: string): string {
+  const labels = host.split(".");
+  if (isIP(host) !== 0 || labels.length < 2 || isShared(host)) return host;
+  const [second = "", top = ""] = labels.slice(-2);
+  const size = top.length === 2 && GENERIC_LABELS.has(second) ? 3 : 2;
+  return labels.length < size ? host : labels.slice(-size).join(".");
+}
+
+export type RealmJudgement = {
+  /** Where to ask; undefined: nowhere. */
+  readonly url: URL | undefined;
+  /** Does it belong to the registry, so that credentials may be shown to it? */
+  readonly trusted: boolean;
+};
+
+const REFUSED: RealmJudgement = { url: undefined, trusted: false };
+
+/**
+ * Judges the realm of a bearer challenge. It must be https, or http where the registry itself is; whoever is outside the
+ * registry's own domain is asked anonymously only.
+ */
+export function judgeRealm(realm: string | undefined, endpoint: URL): RealmJudgement {
+  if (realm === undefined || !URL.canParse(realm)) return REFUSED;
+  const url = new URL(realm);
+  if (url.username !== "" || url.password !== "") return REFUSED;
+  if (url.protocol !== "https:" && !(url.protocol === "http:" && endpoint.protocol === "http:")) return REFUSED;
+  url.hash = "";
+  const realmHost = hostOf(url);
+  const registryHost = hostOf(endpoint);
+  // docker.io's own pair (registry-1.docker.io, auth.docker.io) shares its domain like most.
+  return {
+    url,
+    trusted: realmHost === registryHost || registrableDomain(realmHost) === registrableDomain(registryHost),
+  };
+}

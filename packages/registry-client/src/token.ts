@@ -1,0 +1,164 @@
+import { createHash } from "node:crypto";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import { z } from "zod";
+import { readCapped } from "./body.ts";
+import { type BasicCredentials, basicAuthorization } from "./credentials.ts";
+import { failureOf, failureOfStatus } from "./failure.ts";
+import { judgeRealm } from "./realm.ts";
+import { createRecentMap } from "./recent-map.ts";
+import type { Transport } from "./transport.ts";
+import type { Upstream } from "./upstream.ts";
+import { UpstreamError } from "./upstream-error.ts";
+
+/** Distribution token specification: a token without `expires_in` lives for 60 s. */
+const DEFAULT_LIFETIME_S = 60;
+const MAX_LIFETIME_S = 24 * 3600;
+const MAX_ANSWER_BYTES = 256 * 1024;
+const MAX_TOKENS = 2000;
+/** Name, connection, answer and body of one token request together. */
+const FETCH_TIMEOUT_MS = 30_000;
+
+const TokenText = z
+  .string()
+  .min(1)
+  .max(64 * 1024)
+  // RFC 6750 §2.1; also keeps line breaks out of our header.
+  .regex(/^[A-Za-z0-9._~+/-]+=*$/);
+
+const TokenAnswer = z.object({
+  token: TokenText.optional().catch(undefined),
+  access_token: TokenText.optional().catch(undefined),
+  expires_in: z.number().positive().max(MAX_LIFETIME_S).catch(DEFAULT_LIFETIME_S),
+});
+
+/** What a bearer challenge asks for. */
+export type TokenDemand = {
+  readonly realm: string;
+  readonly service: string | undefined;
+  /** Sorted. */
+  readonly scopes: readonly string[];
+};
+
+export type TokenRequest = {
+  readonly upstream: Upstream;
+  /** The endpoint that gave the challenge. */
+  readonly endpoint: URL;
+  readonly demand: TokenDemand;
+  /** Undefined: anonymous. */
+  readonly credentials: BasicCredentials | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type TokenSource = {
+  /** A held token, or a new one; callers that want the same one share one request. @throws UpstreamError */
+  get(request: TokenRequest): Promise<string>;
+  /** Drops a held token that was refused. */
+  forget(request: TokenRequest): void;
+};
+
+export type TokenSourceOptions = {
+  readonly transport: Transport;
+  readonly logger: Logger;
+  /** Milliseconds; monotonic. */
+  readonly now?: () => number;
+};
+
+function keyOf({ upstream, endpoint, demand, credentials }: TokenRequest): string {
+  const identity = credentials
+    ? createHash("sha256").update(`${credentials.username}\0${credentials.password}`).digest("base64")
+    : "anonymous";
+  return JSON.stringify([upstream.registry, endpoint.origin, demand.realm, demand.service, demand.scopes, identity]);
+}
+
+/** Spares a token its last seconds: it must still be valid when it arrives. */
+function usableMilliseconds(seconds: number): number {
+  return seconds * 1000 - Math.min(10_000, seconds * 100);
+}
+
+/** Bearer tokens by distribution's token specification, kept per realm, service, scopes and identity. */
+export function createTokenSource(options: TokenSourceOptions): TokenSource {
+  const { transport, logger, now = () => performance.now() } = options;
+  const held = createRecentMap<string, { readonly token: string; readonly expires: number }>(MAX_TOKENS);
+  const flights = createSingleFlight<string>();
+
+  function urlOf({ upstream, endpoint, demand }: TokenRequest): { url: URL; trusted: boolean } {
+    const { url, trusted } = judgeRealm(demand.realm, endpoint);
+    if (!url) {
+      throw new UpstreamError("its token service is refused", { kind: "invalid", registry: upstream.registry });
+    }
+    if (demand.service !== undefined) url.searchParams.set("service", demand.service);
+    for (const scope of demand.scopes) url.searchParams.append("scope", scope);
+    return { url, trusted };
+  }
+
+  async function ask(request: TokenRequest): Promise<{ status: number; retryAfter: string | undefined; body: Buffer }> {
+    const { upstream, credentials } = request;
+    const { url, trusted } = urlOf(request);
+    if (credentials && !trusted) {
+      logger.warn(
+        { upstream: upstream.registry, realm: url.host },
+        "token service outside the registry's domain: asked anonymously",
+      );
+    }
+    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
+    try {
+      const response = await transport.send({
+        upstream,
+        url,
+        method: "GET",
+        headers: {
+          accept: "application/json",
+          "accept-encoding": "identity",
+          ...(credentials && trusted ? { authorization: basicAuthorization(credentials) } : {}),
+        },
+        signal,
+      });
+      const body = await readCapped(response.body, MAX_ANSWER_BYTES);
+      const retryAfter = response.headers["retry-after"];
+      return { status: response.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined, body };
+    } catch (error) {
+      if (!signal.aborted) throw failureOf(error, upstream.registry);
+      throw new UpstreamError("its token service took too long", { kind: "timeout", registry: upstream.registry });
+    }
+  }
+
+  async function fetchToken(request: TokenRequest, key: string): Promise<string> {
+    const { registry } = request.upstream;
+    const asked = now();
+    const { status, retryAfter, body } = await ask(request);
+    if (status !== 200) {
+      const failure = failureOfStatus({ registry, status, retryAfter });
+      if (failure.kind !== "not-found" && failure.kind !== "invalid") throw failure;
+      // A 404 or 400 of the token service says nothing about the content.
+      throw new UpstreamError(`its token service answered ${status}`, { kind: "unauthorized", registry, status });
+    }
+    const answer = TokenAnswer.safeParse(parseJson(body));
+    const token = answer.data?.token ?? answer.data?.access_token;
+    if (!answer.data || token === undefined) {
+      throw new UpstreamError("its token service gave no token", { kind: "invalid", registry });
+    }
+    held.set(key, { token, expires: asked + usableMilliseconds(answer.data.expires_in) });
+    return token;
+  }
+
+  return {
+    async get(request) {
+      const key = keyOf(request);
+      const entry = held.get(key);
+      if (entry && entry.expires > now()) return entry.token;
+      return flights.run(key, () => fetchToken(request, key), request.signal);
+    },
+    forget(request) {
+      held.delete(keyOf(request));
+    },
+  };
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}

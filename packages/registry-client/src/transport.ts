@@ -1,0 +1,123 @@
+import { type Dispatcher, Pool } from "undici";
+import { hostOf } from "./address-policy.ts";
+import { createConnector, type Resolve } from "./connector.ts";
+import type { Upstream, UpstreamPolicy } from "./upstream.ts";
+import { findUpstream, isListed } from "./upstream.ts";
+
+export type TransportRequest = {
+  /** On whose behalf: its timeouts, certificates and trust. */
+  readonly upstream: Upstream;
+  readonly url: URL;
+  readonly method: "GET" | "HEAD";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+};
+
+export type TransportResponse = Dispatcher.ResponseData;
+
+/** Sends one request to one URL: no authentication, no redirects, no retry. */
+export type Transport = {
+  /** @throws what undici throws; see failure.ts */
+  send(request: TransportRequest): Promise<TransportResponse>;
+  /** Cuts what is still running. */
+  close(): Promise<void>;
+};
+
+/** Open pools to hosts that nobody listed: the least recently used goes. */
+const MAX_UNLISTED_POOLS = 64;
+/** Besides the blobs that `concurrency` allows: manifests, checks and tokens never wait for them. */
+const EXTRA_CONNECTIONS = 16;
+const KEEP_ALIVE_MS = 30_000;
+const MAX_HEADER_BYTES = 64 * 1024;
+
+/**
+ * What a URL is to an upstream. `endpoint`: one of its endpoints. `same-host`: another port on the host of one, such as its
+ * token service. `listed`: an endpoint of another upstream. `foreign`: anything else, such as the storage that it redirects to.
+ */
+type Relation = "endpoint" | "same-host" | "listed" | "foreign";
+
+export type TransportOptions = {
+  readonly upstreams: readonly Upstream[];
+  readonly policy: UpstreamPolicy;
+  /** For tests: as `dns.lookup`. */
+  readonly resolve?: Resolve | undefined;
+};
+
+export function createTransport({ upstreams, policy, resolve }: TransportOptions): Transport {
+  const listedHosts = new Set(
+    upstreams.flatMap(({ registry }) => findUpstream(upstreams, registry).endpoints.map((url) => new URL(url).host)),
+  );
+  const pools = new Map<string, { readonly pool: Pool; readonly bounded: boolean }>();
+
+  function relationOf(upstream: Upstream, url: URL): Relation {
+    const endpoints = upstream.endpoints.map((endpoint) => new URL(endpoint));
+    if (endpoints.some(({ origin }) => origin === url.origin)) return "endpoint";
+    if (endpoints.some((endpoint) => hostOf(endpoint) === hostOf(url))) return "same-host";
+    return listedHosts.has(url.host) ? "listed" : "foreign";
+  }
+
+  /** Whoever listed an upstream trusts its host with any address; to a host that a request or an answer named, the policy applies. */
+  function isGuarded(upstream: Upstream, relation: Relation): boolean {
+    if (policy === "any" || relation === "listed") return false;
+    return relation === "foreign" || !isListed(upstreams, upstream.registry);
+  }
+
+  function createPool(upstream: Upstream, url: URL, relation: Relation): Pool {
+    const { tls, timeouts, concurrency } = upstream;
+    const own = relation === "endpoint" || relation === "same-host";
+    return new Pool(url.origin, {
+      connections: concurrency + EXTRA_CONNECTIONS,
+      connect: createConnector({
+        timeout: timeouts.connect,
+        guarded: isGuarded(upstream, relation),
+        tls: tls && {
+          ...tls,
+          insecureSkipVerify: own && tls.insecureSkipVerify,
+          presentCertificate: relation === "endpoint",
+        },
+        resolve,
+      }),
+      headersTimeout: timeouts.headers,
+      bodyTimeout: timeouts.idle,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    });
+  }
+
+  function dropOldest(): void {
+    const bounded = [...pools].filter(([, entry]) => entry.bounded);
+    for (const [key, { pool }] of bounded.slice(0, Math.max(0, bounded.length - MAX_UNLISTED_POOLS))) {
+      pools.delete(key);
+      // Requests in flight finish; the answer of a pool that nobody uses any more interests nobody.
+      pool.close().catch(() => undefined);
+    }
+  }
+
+  function poolFor(upstream: Upstream, url: URL): Pool {
+    const relation = relationOf(upstream, url);
+    const key = `${upstream.registry} ${relation} ${url.origin}`;
+    const known = pools.get(key);
+    const entry = known ?? {
+      pool: createPool(upstream, url, relation),
+      bounded: relation === "foreign" || !isListed(upstreams, upstream.registry),
+    };
+    // Re-inserted, so that the map's order is the order of last use.
+    pools.delete(key);
+    pools.set(key, entry);
+    if (!known) dropOldest();
+    return entry.pool;
+  }
+
+  return {
+    async send({ upstream, url, method, headers, signal }) {
+      const pool = poolFor(upstream, url);
+      const path = `${url.pathname}${url.search}`;
+      return pool.request({ method, path, headers, ...(signal ? { signal } : {}) });
+    },
+    async close() {
+      const open = [...pools.values()];
+      pools.clear();
+      await Promise.all(open.map(({ pool }) => pool.destroy()));
+    },
+  };
+}
