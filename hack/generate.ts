@@ -2,8 +2,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { configurationDocument } from "./generate-docs.ts";
 import { crdTemplate } from "./generate-crd.ts";
+import { configurationDocument } from "./generate-docs.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const FILES: Readonly<Record<string, () => string | Promise<string>>> = {

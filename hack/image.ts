@@ -26,7 +26,13 @@ export type BuiltImage = {
 };
 
 /** Builds into `directory`; `reference` is the name under which containerd imports the image. */
-export async function buildImage({ directory, reference }: { directory: string; reference: string }): Promise<BuiltImage> {
+export async function buildImage({
+  directory,
+  reference,
+}: {
+  directory: string;
+  reference: string;
+}): Promise<BuiltImage> {
   const work = await mkdtemp(join(tmpdir(), "cache-registry-image-"));
   try {
     await runtimeFiles(join(work, "runtime"));
@@ -53,7 +59,10 @@ export async function buildImage({ directory, reference }: { directory: string; 
               `NODE_EXTRA_CA_CERTS=${CA_CERTIFICATES}`,
               `SSL_CERT_FILE=${CA_CERTIFICATES}`,
             ],
-            Labels: { "org.opencontainers.image.title": "cache-registry", "org.opencontainers.image.licenses": "Apache-2.0" },
+            Labels: {
+              "org.opencontainers.image.title": "cache-registry",
+              "org.opencontainers.image.licenses": "Apache-2.0",
+            },
           },
         },
       ],
@@ -89,13 +98,20 @@ async function librariesOf(program: string): Promise<string[]> {
   const { stdout } = await run("ldd", [program]);
   const paths = [...stdout.matchAll(/(\/[^\s()]+)/g)].map((match) => match[1] ?? "");
   const libc = paths.find((path) => /\/libc\.so/.test(path));
-  const resolvers = libc ? ["libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"].map((name) => join(dirname(libc), name)) : [];
-  const present = await Promise.all(resolvers.map(async (path) => ((await stat(path).catch(() => undefined)) ? path : "")));
+  const resolvers = libc
+    ? ["libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"].map((name) => join(dirname(libc), name))
+    : [];
+  const present = await Promise.all(
+    resolvers.map(async (path) => ((await stat(path).catch(() => undefined)) ? path : "")),
+  );
   return [...new Set([...paths, ...present].filter((path) => path !== ""))];
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const directory = join(root, "dist-image");
-  const built = await buildImage({ directory, reference: process.argv[2] ?? "cache-registry.local/cache-registry:dev" });
+  const built = await buildImage({
+    directory,
+    reference: process.argv[2] ?? "cache-registry.local/cache-registry:dev",
+  });
   process.stdout.write(`${built.archive} ${built.digest} ${(built.size / 2 ** 20).toFixed(1)} MiB\n`);
 }

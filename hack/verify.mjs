@@ -3,5 +3,8 @@ import { spawn } from "node:child_process";
 import { prepare } from "./prepare.mjs";
 
 const { node, root } = prepare();
-const child = spawn(node, ["hack/suites/main.ts", "--only", "lint,types,generated,unit,architecture"], { cwd: root, stdio: "inherit" });
+const child = spawn(node, ["hack/suites/main.ts", "--only", "lint,types,generated,unit,architecture"], {
+  cwd: root,
+  stdio: "inherit",
+});
 child.on("exit", (code) => process.exit(code ?? 1));

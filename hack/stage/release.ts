@@ -25,7 +25,10 @@ export interface Release {
   /** The registry as this machine reaches it (its ClusterIP): `http://10.96.…:5000`. */
   registryUrl(): Promise<string>;
   /** A call of the registry's management API, with its token. */
-  management(path: string, init?: { readonly method?: string; readonly body?: unknown }): Promise<{ status: number; body: unknown }>;
+  management(
+    path: string,
+    init?: { readonly method?: string; readonly body?: unknown },
+  ): Promise<{ status: number; body: unknown }>;
   uninstall(): Promise<void>;
 }
 
@@ -38,18 +41,44 @@ export function stageValues({ upstreamUrl }: Stage): Record<string, unknown> {
 }
 
 /** Installs and waits until everything is ready. @throws Error with helm's own words */
-export async function installRelease({ stage, name = "cache-registry", namespace = "cache-registry-system", values = {} }: ReleaseOptions): Promise<Release> {
+export async function installRelease({
+  stage,
+  name = "cache-registry",
+  namespace = "cache-registry-system",
+  values = {},
+}: ReleaseOptions): Promise<Release> {
   const { cluster } = stage;
   const { helm = "helm" } = await ensureTools(["helm"], { log: () => undefined });
   const file = join(cluster.logs, `values-${name}.yaml`);
   await writeFile(file, stringify({ ...stageValues(stage), ...values }));
   const target = ["--kubeconfig", cluster.kubeconfig, "--namespace", namespace];
-  await run(helm, ["upgrade", "--install", "--create-namespace", ...target, "--values", file, "--wait", "--timeout", "4m", name, CHART]);
+  await run(helm, [
+    "upgrade",
+    "--install",
+    "--create-namespace",
+    ...target,
+    "--values",
+    file,
+    "--wait",
+    "--timeout",
+    "4m",
+    name,
+    CHART,
+  ]);
   const selector = `app.kubernetes.io/instance=${name}`;
 
   async function registryService(): Promise<{ host: string; token: string }> {
     const [host, secrets] = await Promise.all([
-      cluster.kubectl(["-n", namespace, "get", "service", "-l", `${selector},app.kubernetes.io/component=registry`, "-o", "jsonpath={.items[0].spec.clusterIP}"]),
+      cluster.kubectl([
+        "-n",
+        namespace,
+        "get",
+        "service",
+        "-l",
+        `${selector},app.kubernetes.io/component=registry`,
+        "-o",
+        "jsonpath={.items[0].spec.clusterIP}",
+      ]),
       cluster.kubectl(["-n", namespace, "get", "secret", "-o", "json"]),
     ]);
     const { items } = JSON.parse(secrets) as { items: { metadata: { name: string }; data?: Record<string, string> }[] };
@@ -65,7 +94,10 @@ export async function installRelease({ stage, name = "cache-registry", namespace
       const { host, token } = await registryService();
       const response = await fetch(`http://${host}:8081/api/v1${path}`, {
         method,
-        headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       const text = await response.text();

@@ -53,7 +53,10 @@ export async function openStage({ log, certManager = true }: StageOptions): Prom
   };
   try {
     log("building the container image");
-    const building = buildImage({ directory: join(directory, "image"), reference: `${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}` });
+    const building = buildImage({
+      directory: join(directory, "image"),
+      reference: `${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}`,
+    });
     const [cluster, image] = await Promise.all([startCluster({ log }), building]);
     closers.push(() => cluster.stop());
     if (certManager) await startCertManager(cluster, { log });
@@ -64,7 +67,12 @@ export async function openStage({ log, certManager = true }: StageOptions): Prom
     closers.push(() => upstream.close());
     const upstreamUrl = `http://${cluster.bridgeAddress}:${upstream.port}`;
     // What the node itself pulls from docker.io (opted-out pods) comes from the stand-in, too.
-    await writeHostsToml({ certsDir: cluster.certsDir, registry: "docker.io", endpoints: [upstreamUrl], server: upstreamUrl });
+    await writeHostsToml({
+      certsDir: cluster.certsDir,
+      registry: "docker.io",
+      endpoints: [upstreamUrl],
+      server: upstreamUrl,
+    });
     return { cluster, upstream, upstreamUrl, image, publish: publisher({ directory, registry, log }), close };
   } catch (error) {
     await close();
@@ -72,10 +80,23 @@ export async function openStage({ log, certManager = true }: StageOptions): Prom
   }
 }
 
-function publisher({ directory, registry, log }: { directory: string; registry: Registry; log: (line: string) => void }) {
+function publisher({
+  directory,
+  registry,
+  log,
+}: {
+  directory: string;
+  registry: Registry;
+  log: (line: string) => void;
+}) {
   return async ({ repository, tag, ...content }: UpstreamImage): Promise<string> => {
     const name = `${repository}:${tag}`;
-    const made = await makeTestImage({ directory: join(directory, "made", name.replace(/[/:]/g, "_")), seed: name, ...content, log });
+    const made = await makeTestImage({
+      directory: join(directory, "made", name.replace(/[/:]/g, "_")),
+      seed: name,
+      ...content,
+      log,
+    });
     await pushTestImage(made, `${registry.address}/${name}`, { log });
     return made.digest;
   };

@@ -55,7 +55,10 @@ async function runSuite(suite: Suite): Promise<Counts> {
   }
   const file = join(results, `${suite.name}.json`);
   const ok = await run(suite, ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`]);
-  const report = await readFile(file, "utf8").then((text) => JSON.parse(text) as VitestReport, () => undefined);
+  const report = await readFile(file, "utf8").then(
+    (text) => JSON.parse(text) as VitestReport,
+    () => undefined,
+  );
   if (!report) return { passed: 0, failed: 1, skipped: 0 };
   const skipped = report.numPendingTests + report.numTodoTests;
   // A file that could not be loaded has no failed test, and a run without any test proves nothing.
@@ -66,7 +69,8 @@ async function runSuite(suite: Suite): Promise<Counts> {
 const { values } = parseArgs({ options: { only: { type: "string" } } });
 const only = values.only?.split(",");
 const unknown = only?.filter((name) => !SUITES.some((suite) => suite.name === name)) ?? [];
-if (unknown.length > 0) throw new Error(`no such suite: ${unknown.join(", ")}; known: ${SUITES.map(({ name }) => name).join(", ")}`);
+if (unknown.length > 0)
+  throw new Error(`no such suite: ${unknown.join(", ")}; known: ${SUITES.map(({ name }) => name).join(", ")}`);
 
 await rm(results, { recursive: true, force: true });
 await mkdir(results, { recursive: true });
@@ -78,8 +82,12 @@ for (const suite of SUITES.filter(({ name }) => only?.includes(name) ?? true)) {
   const counts = await runSuite(suite);
   for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
-  lines.push(`${suite.name.padEnd(14)} ${String(counts.passed).padStart(5)} passed ${String(counts.failed).padStart(3)} failed ${seconds.padStart(6)} s`);
+  lines.push(
+    `${suite.name.padEnd(14)} ${String(counts.passed).padStart(5)} passed ${String(counts.failed).padStart(3)} failed ${seconds.padStart(6)} s`,
+  );
 }
 process.stdout.write(`\n${lines.join("\n")}\n\n`);
-process.stdout.write(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`);
+process.stdout.write(
+  `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`,
+);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,0 +1,45 @@
+/** `npm start`: the whole main job on a real cluster, told as it happens. `--once` ends after the story. */
+import { parseArgs } from "node:util";
+import { installRelease } from "../stage/release.ts";
+import { openStage, type Stage } from "../stage/stage.ts";
+import { howToLookAround } from "./look-around.ts";
+import { createNarrator } from "./narrator.ts";
+import { tellStory } from "./story.ts";
+
+const { values } = parseArgs({ options: { once: { type: "boolean", default: false } } });
+const narrator = createNarrator();
+const interrupted = new Promise<void>((resolve) => {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => resolve());
+});
+
+let stage: Stage | undefined;
+async function perform(): Promise<void> {
+  narrator.chapter("The stage");
+  stage = await openStage({ log: narrator.detail });
+  narrator.say(
+    "There is no Internet here: a real registry (CNCF distribution) on this machine stands in for docker.io.",
+  );
+  narrator.chapter("Installing charts/cache-registry with helm");
+  const release = await installRelease({
+    stage,
+    values: { cachedImagesExpiryDelay: "20s", registry: { gc: { grace: "5s" } } },
+  });
+  narrator.say(`helm says everything is ready; image ${(stage.image.size / 2 ** 20).toFixed(0)} MiB compressed`);
+  await tellStory({ stage, release, narrator });
+  if (values.once) return;
+  narrator.chapter("Look around (Ctrl-C ends it and leaves the machine clean)");
+  for (const line of await howToLookAround(stage, release)) narrator.say(line);
+  await interrupted;
+}
+
+try {
+  await Promise.race([perform(), interrupted]);
+} catch (error) {
+  narrator.say(`It failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  process.exitCode = 1;
+} finally {
+  narrator.chapter("Leaving the machine as it was");
+  await stage?.close();
+  narrator.say("done");
+}
+process.exit();
