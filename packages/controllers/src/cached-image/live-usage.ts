@@ -1,0 +1,74 @@
+import type { KubeClient } from "@cache-registry/kube/client";
+import { type KubeObject, keyOf } from "@cache-registry/kube/object";
+import { PODS, type Resource } from "@cache-registry/kube/resource";
+import { usedReferences } from "../pod/pod-images.ts";
+import { isOver } from "../pod/pod-record.ts";
+import { OWNER_KINDS } from "./consumers.ts";
+import { type Consumer, createUsageIndex, type UsageIndex, type Users } from "./usage.ts";
+
+/** Who uses an image by the API server's own word, for the moment before something is deleted. */
+export interface LiveUsage {
+  /** The look at the API server begins after this call; all that ask meanwhile share the next one. */
+  usersOf(reference: string, signal: AbortSignal): Promise<Users>;
+}
+
+const PAGE_SIZE = 500;
+
+/**
+ * Pods cannot be selected by image, so this reads all of them: page by page, keeping only who names a wanted image. It runs
+ * when an image is about to expire, and one run serves every image that expires at that time.
+ */
+export function createLiveUsage(options: {
+  readonly client: KubeClient;
+  readonly endpoint: string;
+  readonly revisionsKept: number;
+}): LiveUsage {
+  const { client, endpoint, revisionsKept } = options;
+  let wanted = new Set<string>();
+  let running: Promise<unknown> = Promise.resolve();
+  let next: Promise<UsageIndex> | undefined;
+
+  async function each<T extends KubeObject>(
+    resource: Resource<T>,
+    signal: AbortSignal,
+    visit: (object: T) => void,
+  ): Promise<void> {
+    let token: string | undefined;
+    do {
+      const page = await client.list(resource, { limit: PAGE_SIZE, continue: token, signal });
+      for (const object of page.items) visit(object);
+      token = page.metadata.continue || undefined;
+    } while (token !== undefined);
+  }
+
+  async function look(signal: AbortSignal): Promise<UsageIndex> {
+    const references = wanted;
+    wanted = new Set();
+    next = undefined;
+    const index = createUsageIndex({ revisionsKept });
+    const put = (consumer: Consumer): void => {
+      // Revisions are compared with their siblings, so those are kept whatever they name.
+      if (consumer.revision || consumer.images.some((image) => references.has(image))) index.put(consumer);
+    };
+    await each(PODS, signal, (pod) => {
+      if (!isOver(pod)) put({ key: `Pod/${keyOf(pod)}`, images: usedReferences(pod.spec, endpoint) });
+    });
+    for (const kind of OWNER_KINDS) {
+      const intern = (reference: string): string => reference;
+      await each(kind.resource, signal, (object) => put(kind.consumerOf(object, { endpoint, intern })));
+    }
+    return index;
+  }
+
+  return {
+    async usersOf(reference, signal) {
+      wanted.add(reference);
+      if (next === undefined) {
+        const previous = running;
+        next = previous.catch(() => undefined).then(() => look(signal));
+        running = next;
+      }
+      return (await next).usersOf(reference);
+    },
+  };
+}

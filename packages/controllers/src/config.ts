@@ -1,0 +1,85 @@
+import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
+import { parsePlatform, printPlatform } from "@cache-registry/core/platform";
+import {
+  duration,
+  filePath,
+  httpUrl,
+  logSchema,
+  managementSchema,
+  section,
+  shutdownSchema,
+} from "@cache-registry/runtime/config-types";
+import { z } from "zod";
+
+const PLATFORMS_HINT = "auto, or a list of platforms such as linux/amd64 or linux/arm/v7";
+
+const platform = z.string().transform((text, context) => {
+  const parsed = parsePlatform(text);
+  if (parsed !== undefined) return printPlatform(parsed);
+  context.issues.push({ code: "custom", input: text, message: `expected ${PLATFORMS_HINT}` });
+  return z.NEVER;
+});
+
+const tokenSecret = z.strictObject({
+  name: z.string().min(1).max(253).describe("Name of the Secret, in the controllers' own namespace"),
+  key: z.string().min(1).default("token").describe("Key of the token in the Secret"),
+});
+
+const registry = z
+  .strictObject({
+    url: httpUrl().describe("Management address of the registry"),
+    tokenFile: filePath().optional().describe("File with the token of the registry's management API"),
+    tokenSecret: tokenSecret
+      .optional()
+      .describe(
+        "Secret that holds the token of the registry's management API; created with a random token when missing",
+      ),
+    caFile: filePath().optional().describe("Certificate authorities of the registry's management address, PEM"),
+  })
+  .refine((value) => value.tokenFile === undefined || value.tokenSecret === undefined, {
+    error: "set registry.tokenFile or registry.tokenSecret, not both",
+  });
+
+/** `cachedImagesExpiryDelay: 30` of the ancestor chart meant days. */
+const expiryDelay = z
+  .preprocess((value) => (typeof value === "number" && value > 0 ? `${value}d` : value), duration())
+  .prefault("30d");
+
+export const ControllersConfig = z.strictObject({
+  mode: z
+    .enum(["rewrite", "mirror"])
+    .default("rewrite")
+    .describe(
+      "How pulls reach the cache: rewrite records images under `endpoint`, mirror all but those of pods with pull secrets",
+    ),
+  endpoint: z.string().min(1).default(DEFAULT_ENDPOINT).describe("Where every node serves the cache"),
+  registry,
+  expiryDelay: expiryDelay.describe("How long an unused image is kept; a plain number is days"),
+  platforms: z
+    .union([z.literal("auto"), z.array(platform).min(1)], { error: `expected ${PLATFORMS_HINT}` })
+    .default("auto")
+    .describe("Platforms to keep warm; auto leaves it to the registry")
+    .meta({ allowed: PLATFORMS_HINT }),
+  revisionsKept: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(2)
+    .describe("Newest ReplicaSets per Deployment that count as use, also at zero"),
+  owner: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe(
+      "Name of this cluster in the registry's references and pins; default: the UID of the namespace kube-system",
+    ),
+  leaderElection: section({
+    enabled: z.boolean().default(true).describe("One of several replicas works at a time"),
+    name: z.string().min(1).max(253).default("cache-registry-controllers").describe("Name of the Lease"),
+  }),
+  management: managementSchema(8083),
+  log: logSchema(),
+  shutdown: shutdownSchema(),
+});
+export type ControllersConfig = z.output<typeof ControllersConfig>;

@@ -1,0 +1,44 @@
+import { MANAGED_LABEL } from "@cache-registry/core/labels";
+import { controllerOf } from "@cache-registry/kube/object";
+import type { Pod } from "@cache-registry/kube/workloads";
+import { type RecordingMode, recordedReferences, usedReferences } from "./pod-images.ts";
+
+/** All that is kept of a pod in memory. */
+export type PodRecord = {
+  readonly namespace: string;
+  readonly name: string;
+  /** `ReplicaSet/web-5d8c`. */
+  readonly owner: string | undefined;
+  /** References that the pod uses. */
+  readonly images: readonly string[];
+  /** Those that give CachedImages. */
+  readonly recorded: readonly string[];
+};
+
+const NONE: readonly string[] = [];
+
+/**
+ * A pod that has Succeeded or Failed is over: the kubelet starts nothing in it again, whatever its restartPolicy (what is
+ * restarted keeps the pod Running). Such pods can lie around for weeks, so they neither use nor record images; their
+ * owners (CronJobs, unfinished Jobs, …) are counted by themselves. A pod that is being deleted counts until it is gone.
+ */
+export function isOver(pod: Pod): boolean {
+  return pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
+}
+
+export function podRecord(
+  pod: Pod,
+  options: { readonly mode: RecordingMode; readonly endpoint: string; readonly intern: (reference: string) => string },
+): PodRecord {
+  const { mode, endpoint, intern } = options;
+  const owner = controllerOf(pod);
+  const over = isOver(pod);
+  const managed = pod.metadata.labels?.[MANAGED_LABEL] === "true";
+  return {
+    namespace: pod.metadata.namespace ?? "",
+    name: pod.metadata.name,
+    owner: owner && `${owner.kind}/${owner.name}`,
+    images: over ? NONE : usedReferences(pod.spec, endpoint).map(intern),
+    recorded: over || !managed ? NONE : recordedReferences(pod.spec, { mode, endpoint }).map(intern),
+  };
+}

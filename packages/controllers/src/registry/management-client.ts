@@ -1,0 +1,160 @@
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { z } from "zod";
+
+/** An image as the registry's management API describes it. */
+export const RegistryImage = z.object({
+  reference: z.string(),
+  digest: z.string().nullish(),
+  upstreamDigest: z.string().nullish(),
+  state: z.enum(["pending", "pulling", "ready", "stale", "failed"]),
+  size: z.number().nullish(),
+  cachedBytes: z.number().nullish(),
+  /** Percent. */
+  progress: z.number().nullish(),
+  error: z.string().nullish(),
+});
+export type RegistryImage = z.infer<typeof RegistryImage>;
+
+const ImagePage = z.object({ images: z.array(z.object({ reference: z.string() })) });
+const Stats = z.object({ startedAt: z.union([z.string(), z.number()]) });
+const ErrorBody = z.object({ errors: z.array(z.object({ message: z.string() })).min(1) });
+
+/** The registry answered, but with no. */
+export class RegistryRefusal extends Error {
+  override readonly name = "RegistryRefusal";
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The registry's management API, DESIGN §4. All calls throw RegistryRefusal (4xx) or another Error (unreachable, 5xx). */
+export interface ManagementClient {
+  /** Starts or joins a warm-up and pins the image for `owner`, for 7 days. */
+  warmUp(reference: string, wish: { owner: string; platforms?: readonly string[] }, signal: AbortSignal): Promise<void>;
+  image(reference: string, signal: AbortSignal): Promise<RegistryImage | undefined>;
+  /** Drops the owner's reference and pin. */
+  release(reference: string, owner: string, signal: AbortSignal): Promise<void>;
+  /** All references that the owner holds, page by page. */
+  references(owner: string, signal: AbortSignal): AsyncIterable<string>;
+  /** Changes whenever the registry was restarted. */
+  startedAt(signal: AbortSignal): Promise<string>;
+  close(): void;
+}
+
+export type ManagementClientOptions = {
+  readonly url: string;
+  /** Undefined: the API is open (loopback). Asked for each call, so that a rotated token is used. */
+  readonly token: () => Promise<string | undefined>;
+  /** After a 401: the token is read anew. */
+  readonly onUnauthorized?: () => void;
+  readonly caFile?: string;
+};
+
+const TIMEOUT = 15_000;
+const PAGE_SIZE = 500;
+const MAX_BODY = 16 * 1024 * 1024;
+
+type Answer = { readonly status: number; readonly body: unknown; readonly link: string | undefined };
+type Call = { method: string; path: string; body?: unknown; signal: AbortSignal };
+
+/** On node:https rather than fetch, which takes no certificate authorities of its own. */
+export function createManagementClient(options: ManagementClientOptions): ManagementClient {
+  const secure = options.url.startsWith("https:");
+  const ca = options.caFile === undefined ? undefined : readFileSync(options.caFile);
+  const agent = secure
+    ? new https.Agent({ keepAlive: true, maxSockets: 8, ca })
+    : new http.Agent({ keepAlive: true, maxSockets: 8 });
+
+  async function send({ method, path, body, signal }: Call): Promise<Answer> {
+    const token = await options.token();
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const headers: Record<string, string | number> = { accept: "application/json" };
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    if (text !== undefined) {
+      headers["content-type"] = "application/json";
+      headers["content-length"] = Buffer.byteLength(text);
+    }
+    const both = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]);
+    const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+    const open = secure ? https.request : http.request;
+    const request = open(`${options.url}${path}`, { method, agent, headers, signal: both }, resolve);
+    request.on("error", reject);
+    request.end(text);
+    const response = await promise;
+    const status = response.statusCode ?? 0;
+    return { status, body: await readJson(response), link: String(response.headers.link ?? "") };
+  }
+
+  async function ask(call: Call): Promise<Answer> {
+    const answer = await send(call);
+    if (answer.status === 401) options.onUnauthorized?.();
+    if (answer.status >= 200 && answer.status < 300) return answer;
+    const parsed = ErrorBody.safeParse(answer.body);
+    const message = parsed.data?.errors[0]?.message ?? `status ${answer.status}`;
+    if (answer.status >= 400 && answer.status < 500) throw new RegistryRefusal(answer.status, message);
+    throw new Error(`the registry's management API failed: ${message}`);
+  }
+
+  return {
+    close: () => agent.destroy(),
+    async warmUp(reference, { owner, platforms }, signal) {
+      const body = { pin: true, owner, platforms };
+      await ask({ method: "PUT", path: imagePath(reference), body, signal });
+    },
+    async image(reference, signal) {
+      try {
+        const { body } = await ask({ method: "GET", path: imagePath(reference), signal });
+        return RegistryImage.parse(body);
+      } catch (error) {
+        if (error instanceof RegistryRefusal && error.status === 404) return undefined;
+        throw error;
+      }
+    },
+    async release(reference, owner, signal) {
+      const path = `${imagePath(reference)}?owner=${encodeURIComponent(owner)}`;
+      try {
+        await ask({ method: "DELETE", path, signal });
+      } catch (error) {
+        if (!(error instanceof RegistryRefusal) || error.status !== 404) throw error;
+      }
+    },
+    async *references(owner, signal) {
+      let last: string | undefined;
+      for (;;) {
+        const query = new URLSearchParams({ owner, n: String(PAGE_SIZE), ...(last === undefined ? {} : { last }) });
+        const { body, link } = await ask({ method: "GET", path: `/api/v1/images?${query.toString()}`, signal });
+        const { images } = ImagePage.parse(body);
+        for (const { reference } of images) yield reference;
+        last = images.at(-1)?.reference;
+        if (last === undefined || !/rel="?next"?/.test(link ?? "")) return;
+      }
+    },
+    async startedAt(signal) {
+      const { body } = await ask({ method: "GET", path: "/api/v1/stats", signal });
+      return String(Stats.parse(body).startedAt);
+    },
+  };
+}
+
+function imagePath(reference: string): string {
+  return `/api/v1/images/${encodeURIComponent(reference)}`;
+}
+
+/** Undefined when the body is no JSON: the status says enough then. */
+async function readJson(response: http.IncomingMessage): Promise<unknown> {
+  response.setEncoding("utf8");
+  let text = "";
+  for await (const chunk of response) {
+    text += String(chunk);
+    if (text.length > MAX_BODY) throw new Error("the registry's management API answered with too much");
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,113 @@
+import { randomBytes } from "node:crypto";
+import { isConflict, isNotFound } from "@cache-registry/kube/api-error";
+import type { KubeClient } from "@cache-registry/kube/client";
+import type { OwnerReference } from "@cache-registry/kube/object";
+import { DEPLOYMENTS, SECRETS } from "@cache-registry/kube/resource";
+import { sleep } from "@cache-registry/runtime/backoff";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { Secret } from "@cache-registry/runtime/secret";
+
+export type ManagementTokenOptions = {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  readonly name: string;
+  readonly key: string;
+  /** Our own Deployment: the Secret goes with it. Undefined: the Secret stays. */
+  readonly deployment: string | undefined;
+  readonly logger: Logger;
+};
+
+/** The token of the registry's management API, kept in a Secret that the registry's pods mount. */
+export interface ManagementToken {
+  /** Every replica may do it at once; resolves when the Secret is there. Retries until the signal. */
+  ensure(signal: AbortSignal): Promise<void>;
+  /** @throws when the Secret cannot be read */
+  read(): Promise<string>;
+  /** The next `read` asks the API server. */
+  invalidate(): void;
+}
+
+const TOKEN_BYTES = 32;
+const RETRY = 2_000;
+
+export function createManagementToken(options: ManagementTokenOptions): ManagementToken {
+  const { client, namespace, name, key, deployment, logger } = options;
+  let known: Promise<Secret> | undefined;
+
+  async function read(): Promise<Secret | undefined> {
+    try {
+      const { data } = await client.get(SECRETS, { namespace, name });
+      const value = data?.[key];
+      if (value === undefined) throw new Error(`the Secret ${namespace}/${name} has no key ${key}`);
+      return new Secret(Buffer.from(value, "base64").toString("utf8").trim());
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async function ownerReferences(): Promise<OwnerReference[] | undefined> {
+    if (deployment === undefined) return undefined;
+    try {
+      const { metadata } = await client.get(DEPLOYMENTS, { namespace, name: deployment });
+      return [{ apiVersion: "apps/v1", kind: "Deployment", name: deployment, uid: metadata.uid ?? "" }];
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async function create(): Promise<Secret> {
+    const token = randomBytes(TOKEN_BYTES).toString("base64url");
+    await client.create(SECRETS, {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { namespace, name, ownerReferences: await ownerReferences() },
+      type: "Opaque",
+      data: { [key]: Buffer.from(token).toString("base64") },
+    });
+    logger.info({ namespace, secret: name }, "management token created");
+    return new Secret(token);
+  }
+
+  async function readOrCreate(): Promise<Secret> {
+    const existing = await read();
+    if (existing) return existing;
+    try {
+      return await create();
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      const winner = await read();
+      if (winner) return winner;
+      throw error;
+    }
+  }
+
+  async function current(): Promise<Secret> {
+    known ??= readOrCreate();
+    try {
+      return await known;
+    } catch (error) {
+      known = undefined;
+      throw error;
+    }
+  }
+
+  return {
+    invalidate: () => {
+      known = undefined;
+    },
+    read: async () => (await current()).reveal(),
+    async ensure(signal) {
+      while (!signal.aborted) {
+        try {
+          await current();
+          return;
+        } catch (error) {
+          logger.warn({ err: error, secret: name }, "management token not available");
+          await sleep(RETRY, signal).catch(() => undefined);
+        }
+      }
+    },
+  };
+}
