@@ -81,8 +81,8 @@ function refuseFloods(json: Record<string, unknown>, bytes: number): void {
 /** The media type the document claims, checked against the Content-Type header (CVE-2021-41190: confusion of the two). */
 function mediaTypeOf(json: Record<string, unknown>, contentType: string | undefined): string {
   const header = baseMediaType(contentType);
-  const claimed = typeof json["mediaType"] === "string" ? baseMediaType(json["mediaType"]) : "";
-  if (isSchema1Type(header) || isSchema1Type(claimed) || json["schemaVersion"] === 1) {
+  const claimed = typeof json.mediaType === "string" ? baseMediaType(json.mediaType) : "";
+  if (isSchema1Type(header) || isSchema1Type(claimed) || json.schemaVersion === 1) {
     throw invalid("Docker schema 1 manifests are not supported; use schema 2 or OCI");
   }
   if (claimed && isManifestType(header) && claimed !== header) {
@@ -91,7 +91,7 @@ function mediaTypeOf(json: Record<string, unknown>, contentType: string | undefi
   const known = isManifestType(header) ? header : claimed;
   if (isManifestType(known)) return known;
   if (claimed) throw invalid(`unsupported manifest media type ${claimed.slice(0, 100)}`);
-  return Array.isArray(json["manifests"]) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+  return Array.isArray(json.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
 }
 
 /**

@@ -1,0 +1,100 @@
+import { normalizeRegistry } from "@cache-registry/core/image-reference";
+import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
+import {
+  listenSchema,
+  logSchema,
+  managementSchema,
+  section,
+  shutdownSchema,
+} from "@cache-registry/runtime/config-types";
+import { z } from "zod";
+import { isImagePattern } from "./eligibility/image-pattern.ts";
+
+const REGISTRY_HINT = "a registry as image references name it, such as ghcr.io or harbor:5000";
+
+const registryName = z
+  .string()
+  .transform((text, context) => {
+    const registry = normalizeRegistry(text);
+    if (registry !== undefined) return registry;
+    context.issues.push({ code: "custom", input: text, message: `expected ${REGISTRY_HINT}` });
+    return z.NEVER;
+  })
+  .meta({ allowed: REGISTRY_HINT });
+
+const PATTERN_HINT =
+  "a registry such as gcr.io or *.gcr.io, or registry/repository such as docker.io/library/*; * stands for any text";
+
+function patterns(defaults: readonly string[]) {
+  const pattern = z.string().refine(isImagePattern, { error: `expected ${PATTERN_HINT}` });
+  return z
+    .array(pattern)
+    .default([...defaults])
+    .meta({ allowed: `a list, each ${PATTERN_HINT}` });
+}
+
+const OWNER_HINT = 'a list, each <API group>/<Kind> ("v1" for the core group) such as apps/ReplicaSet, or "none"';
+
+const ownerKind = z.string().regex(/^(?:none|[a-z0-9.-]+\/[A-Z][A-Za-z0-9]*)$/, {
+  error: "expected <API group>/<Kind> such as apps/ReplicaSet, or none",
+});
+
+const imagesSchema = section({
+  allow: patterns([]).describe("Only these images are rewritten; empty: all"),
+  deny: patterns([]).describe("These images are never rewritten"),
+  public: patterns([]).describe(
+    "Rewritten although their pod has pull secrets or their registry is in nodeCredentials",
+  ),
+  nodeCredentials: patterns(["*.dkr.ecr.*.amazonaws.com", "*.azurecr.io", "*.pkg.dev", "gcr.io", "*.gcr.io"]).describe(
+    "Registries that nodes pull from with credentials of their own: left alone",
+  ),
+});
+
+const privateImagesSchema = section({
+  mode: z
+    .enum(["skip", "share"])
+    .default("skip")
+    .describe("Images of pods with pull secrets: leave alone, or share through the cache in the namespaces listed"),
+  namespaces: z.array(z.string().min(1)).default([]).describe("Where `share` applies"),
+});
+
+/** The webhook's configuration file. */
+export const WebhookConfig = z.strictObject({
+  // The API server speaks HTTPS to webhooks only, so a webhook without a certificate would silently never be asked.
+  listen: listenSchema({ host: "0.0.0.0", port: 8443 }).refine((listen) => listen.tls !== undefined, {
+    path: ["tls"],
+    error: "required, because the API server calls webhooks over HTTPS only: set certFile and keyFile",
+  }),
+  management: managementSchema(8082),
+  mode: z
+    .enum(["rewrite", "mirror"])
+    .default("rewrite")
+    .describe("rewrite: change image names; mirror: only label the pods, containerd finds the cache by itself"),
+  endpoint: registryName.default(DEFAULT_ENDPOINT).describe("Where nodes reach the cache: host, with a port"),
+  registries: z
+    .array(registryName)
+    .default([])
+    .describe(
+      "Upstreams that the registry lists: a name without a dot, such as harbor:5000, is rewritten only when listed",
+    ),
+  images: imagesSchema,
+  privateImages: privateImagesSchema,
+  owners: section({
+    allow: z
+      .array(ownerKind)
+      .default([
+        "apps/ReplicaSet",
+        "apps/StatefulSet",
+        "apps/DaemonSet",
+        "batch/Job",
+        "v1/ReplicationController",
+        "none",
+      ])
+      .meta({ allowed: OWNER_HINT })
+      .describe("Controllers whose pods are rewritten; none: pods without a controller"),
+  }),
+  dryRun: z.boolean().default(false).describe("Only report in the annotation and the log what would be rewritten"),
+  shutdown: shutdownSchema(),
+  log: logSchema(),
+});
+export type WebhookConfig = z.output<typeof WebhookConfig>;

@@ -1,0 +1,141 @@
+import { toCacheReference } from "@cache-registry/core/cache-reference";
+import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
+import { MIRROR_POD_ANNOTATION, POLICY_LABEL } from "@cache-registry/core/labels";
+import { type Check, firstObjection, type Objection } from "@cache-registry/core/policy";
+import type { Pod } from "../pod.ts";
+import type { EligibilityRules } from "./rules.ts";
+
+/*
+ * May this pod, this image, be rewritten? Three ordered lists of pure checks; the first that objects gives the reason.
+ */
+
+/** Why a pod gets no patch at all, not even an annotation. */
+export type Exclusion = "opt-out" | "mirror-pod" | "windows";
+
+const EXCLUSIONS: readonly Check<Pod, Exclusion>[] = [
+  ({ metadata }) =>
+    metadata.labels?.[POLICY_LABEL] === "ignore"
+      ? { reason: "opt-out", message: `the pod has the label ${POLICY_LABEL}: ignore` }
+      : undefined,
+  ({ metadata }) =>
+    // The kubelet compares the mirror pod with its static pod: a change would make it recreate the mirror for ever.
+    metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined
+      ? { reason: "mirror-pod", message: "the API copy of a static pod" }
+      : undefined,
+  ({ spec }) =>
+    spec.os?.name === "windows" || spec.nodeSelector?.["kubernetes.io/os"] === "windows"
+      ? { reason: "windows", message: "Windows nodes run no cache proxy" }
+      : undefined,
+];
+
+export function exclusionOf(pod: Pod): Objection<Exclusion> | undefined {
+  return firstObjection(EXCLUSIONS, pod);
+}
+
+/** Why an image is left as written: the values of the skipped-images annotation. */
+export type SkipReason = "private" | "never" | "owner" | "critical" | "invalid" | "too-long" | "denied" | "dry-run";
+
+export type PodSubject = {
+  readonly pod: Pod;
+  /** Of the admission request. */
+  readonly namespace: string;
+  readonly rules: EligibilityRules;
+};
+
+const CRITICAL_CLASSES = new Set(["system-node-critical", "system-cluster-critical"]);
+
+/** `apps/v1` `ReplicaSet` → `apps/ReplicaSet`; the core group is written `v1`. */
+function controllerKindOf(pod: Pod): string {
+  const controller = pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
+  return controller === undefined ? "none" : `${controller.apiVersion.split("/", 1)[0]}/${controller.kind}`;
+}
+
+/** Hold for all images of a pod. */
+const POD_CHECKS: readonly Check<PodSubject, SkipReason>[] = [
+  ({ pod }) =>
+    // What the cluster needs to come up must not wait for the cache.
+    CRITICAL_CLASSES.has(pod.spec.priorityClassName ?? "")
+      ? { reason: "critical", message: `priority class ${pod.spec.priorityClassName}` }
+      : undefined,
+  ({ pod, rules }) => {
+    // Operators that compare a pod's images with what they asked for would recreate it for ever.
+    const kind = controllerKindOf(pod);
+    return rules.owners.has(kind)
+      ? undefined
+      : { reason: "owner", message: `its controller is ${kind}, not in owners.allow` };
+  },
+];
+
+export type ImageSubject = PodSubject & {
+  readonly pullPolicy: string | undefined;
+  readonly reference: ImageReference;
+};
+
+/** The registry must be able to tell from the path which upstream is meant, and to reach it from where it runs. */
+function unreachable(registry: string, listed: ReadonlySet<string>): string | undefined {
+  if (registry.startsWith("[")) return "an IPv6 literal cannot be written as a repository name";
+  if (listed.has(registry)) return undefined;
+  const host = registry.replace(/:\d+$/, "");
+  if (host === "localhost" || /^127(?:\.\d+){3}$/.test(host)) return `${host} is another machine for the registry`;
+  return host.includes(".") ? undefined : `${registry} has no dot and no upstream lists it`;
+}
+
+function hasPullSecrets(pod: Pod): boolean {
+  return pod.spec.imagePullSecrets?.some(({ name }) => name !== undefined && name !== "") ?? false;
+}
+
+/** Hold for one image. */
+const IMAGE_CHECKS: readonly Check<ImageSubject, SkipReason>[] = [
+  ({ reference, rules }) => {
+    const message = unreachable(reference.registry, rules.registries);
+    return message === undefined ? undefined : { reason: "invalid", message };
+  },
+  ({ reference, rules }) =>
+    rules.isDenied(reference) ? { reason: "denied", message: "matches images.deny" } : undefined,
+  ({ reference, rules }) =>
+    rules.isAllowed(reference) ? undefined : { reason: "denied", message: "matches nothing in images.allow" },
+  ({ pullPolicy }) =>
+    // The node holds the image under the name as written.
+    pullPolicy === "Never" ? { reason: "never", message: "imagePullPolicy Never" } : undefined,
+  ({ pod, namespace, reference, rules }) => {
+    // The kubelet matches credentials by host, so a rewritten name carries none. The pod already has the pull secrets of
+    // its ServiceAccount here: that admission plugin runs before the mutating webhooks.
+    if (rules.isPublic(reference)) return undefined;
+    if (hasPullSecrets(pod)) {
+      return rules.sharedNamespaces.has(namespace)
+        ? undefined
+        : { reason: "private", message: "the pod has pull secrets" };
+    }
+    return rules.hasNodeCredentials(reference)
+      ? { reason: "private", message: "matches images.nodeCredentials" }
+      : undefined;
+  },
+  ({ reference, rules }) => {
+    const cached = toCacheReference(reference, rules.endpoint);
+    return "image" in cached ? undefined : { reason: cached.failure, message: "the name would be too long" };
+  },
+  // The last, so that a dry run reports what would really be rewritten.
+  ({ rules }) => (rules.dryRun ? { reason: "dry-run", message: "dryRun is set" } : undefined),
+];
+
+/** What hinders rewriting any image of the pod. */
+export function podObjection(subject: PodSubject): Objection<SkipReason> | undefined {
+  return firstObjection(POD_CHECKS, subject);
+}
+
+export type Eligibility = { readonly cached: string } | { readonly objection: Objection<SkipReason> };
+
+/** The name under which an image is cached, or why it stays as it is. */
+export function imageEligibility(
+  image: string,
+  subject: PodSubject & { readonly pullPolicy: string | undefined },
+): Eligibility {
+  const reference = parseImageReference(image);
+  if (reference === undefined) return { objection: { reason: "invalid", message: "not an image reference" } };
+  const objection = firstObjection(IMAGE_CHECKS, { ...subject, reference });
+  if (objection) return { objection };
+  const cached = toCacheReference(reference, subject.rules.endpoint);
+  return "image" in cached
+    ? { cached: cached.image }
+    : { objection: { reason: cached.failure, message: "no cached name" } };
+}

@@ -1,0 +1,46 @@
+import { type ImageReference, looksLikeRegistry, normalizeRegistry } from "@cache-registry/core/image-reference";
+
+/**
+ * Patterns for images. One without `/` is compared with the registry (`*.gcr.io`, `harbor.local:5000`), one with `/` with
+ * `registry/repository` as normalised (`docker.io/library/*`), tags and digests left out. `*` stands for any text, also an
+ * empty one or one with `/`; the rest must match from the first to the last character. Host names have no case.
+ */
+export type ImageMatcher = (reference: ImageReference) => boolean;
+
+/** False for what could never match, such as `nginx` (to be written `docker.io/library/nginx`). */
+export function isImagePattern(pattern: string): boolean {
+  const [host = "", ...path] = pattern.split("/");
+  if (/[\s@]/.test(pattern) || path.includes("")) return false;
+  return host.includes("*") || looksLikeRegistry(host);
+}
+
+export function createImageMatcher(patterns: readonly string[]): ImageMatcher {
+  const globs = patterns.map(compile);
+  return (reference) => globs.some((matches) => matches(reference));
+}
+
+function compile(pattern: string): ImageMatcher {
+  const slash = pattern.indexOf("/");
+  if (slash < 0) {
+    const registry = normalizeRegistry(pattern) ?? pattern.toLowerCase();
+    return (reference) => matchesGlob(registry, reference.registry);
+  }
+  const host = pattern.slice(0, slash);
+  const name = (normalizeRegistry(host) ?? host.toLowerCase()) + pattern.slice(slash).toLowerCase();
+  return (reference) => matchesGlob(name, `${reference.registry}/${reference.repository}`);
+}
+
+/** Linear in the text for each part between stars: taking the first place where a part fits is always right for `*`. */
+function matchesGlob(glob: string, text: string): boolean {
+  const [first = "", ...parts] = glob.split("*");
+  const last = parts.pop();
+  if (last === undefined) return text === first;
+  if (!text.startsWith(first)) return false;
+  let position = first.length;
+  for (const part of parts) {
+    const found = text.indexOf(part, position);
+    if (found < 0) return false;
+    position = found + part.length;
+  }
+  return text.length - last.length >= position && text.endsWith(last);
+}
