@@ -19,8 +19,6 @@ const PROOF: Readonly<Record<string, readonly string[]>> = {
   tar: ["/usr/bin/tar", "/bin/tar"],
 };
 
-export type DebianPackage = keyof typeof PROOF;
-
 /** The packages whose files are not on this machine. */
 export function missingDebianPackages(
   names: readonly string[],

@@ -43,7 +43,7 @@ function compile(build: Build, folder: string, logFile: string): Promise<void> {
   const log = openSync(logFile, "w");
   const go = spawn(goProgram(), [...buildArguments(build), "-o", `${folder}/`, ...Object.values(build.programs)], {
     cwd: join(MODULES, build.module),
-    env: { ...process.env, CGO_ENABLED: build.cgo ? "1" : "0", GOFLAGS: "-buildvcs=false", GOWORK: "off" },
+    env: environment(build),
     stdio: ["ignore", log, log],
   });
   return new Promise((resolve, reject) => {
@@ -62,6 +62,12 @@ function compile(build: Build, folder: string, logFile: string): Promise<void> {
 async function moduleDirectory(build: Build, module: string): Promise<string> {
   const { stdout } = await run(goProgram(), ["list", "-m", "-f", "{{.Dir}}", module], {
     cwd: join(MODULES, build.module),
+    env: environment(build),
   });
   return stdout.trim();
+}
+
+/** What a developer has set for other modules (a workspace, vendoring) must not reach these. */
+function environment(build: Build): NodeJS.ProcessEnv {
+  return { ...process.env, CGO_ENABLED: build.cgo ? "1" : "0", GOFLAGS: "-buildvcs=false", GOWORK: "off" };
 }
