@@ -11,8 +11,8 @@ const AdmissionRequest = z.object({
   namespace: z.string().default(""),
   name: z.string().default(""),
   dryRun: z.boolean().nullish(),
-  object: z.unknown(),
-  oldObject: z.unknown(),
+  object: z.unknown().optional(),
+  oldObject: z.unknown().optional(),
 });
 export type AdmissionRequest = z.infer<typeof AdmissionRequest>;
 

@@ -108,6 +108,14 @@ describe("POST /mutate over TLS", () => {
     expect(patchIn(answerIn(answer))).toHaveLength(3);
   });
 
+  it("needs no more of a request than what it uses", async () => {
+    const { uid, operation, resource, object } = testRequest();
+    const answer = await post(JSON.stringify(testReview({ uid, operation, resource, object })));
+    expect(patchIn(answerIn(answer))).toHaveLength(3);
+    const deletion = await post(JSON.stringify(testReview({ uid, operation: "DELETE", resource })));
+    expect(answerIn(deletion).response).toEqual({ uid, allowed: true });
+  });
+
   it("takes a pod as large as they come", async () => {
     const object = { ...testPod(), junk: Array.from({ length: 60 }, () => "x".repeat(50_000)) };
     const request = testRequest({ operation: "CREATE", object, oldObject: object });
