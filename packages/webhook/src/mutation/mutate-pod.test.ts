@@ -131,6 +131,15 @@ describe("mutatePod", () => {
     expect(pod.metadata.annotations).toEqual({ [ORIGINALS]: '{"web":"nginx:1"}' });
   });
 
+  it("leaves a note alone that says the same in other words", () => {
+    const annotations = { [SKIPPED]: '{ "b": "invalid",\n "a": "invalid" }' };
+    const input = testPod({
+      metadata: { annotations },
+      spec: { containers: [container("a", "X"), container("b", "Y")] },
+    });
+    expect(mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() }).pod).toBe(input);
+  });
+
   it("leaves out its notes rather than make the annotations too large for the API server", () => {
     const room = 256 * 1024 - ORIGINALS.length - '{"web":"nginx:1.27"}'.length;
     const bulky = (bytes: number) => ({ metadata: { annotations: { x: "y".repeat(bytes - 1) } } });
