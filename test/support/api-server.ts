@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { request } from "node:https";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ensureTools } from "../../hack/tools/ensure.ts";
+
+/** A real API server on a real etcd, without nodes and without controllers: what the tests create is all there is. */
+export interface ApiServer {
+  /** Path of a kubeconfig with all rights. */
+  readonly kubeconfig: string;
+  readonly kubectl: string;
+  /** Stops answering without closing a connection, as a hung machine does. */
+  freeze(): void;
+  thaw(): void;
+  /** kill -9 and a new process on the same port and the same etcd. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startApiServer(): Promise<ApiServer> {
+  const tools = await ensureTools(["etcd", "kube-apiserver", "kubectl"], {
+    log: (line) => process.stderr.write(`${line}\n`),
+  });
+  const dir = await mkdtemp(join(tmpdir(), "creg-api-server-"));
+  const [etcdPort, peerPort, apiPort] = await freePorts(3);
+  const token = randomBytes(16).toString("hex");
+  const kubeconfig = await writeFiles(dir, token, apiPort ?? 0);
+  const etcd = run(join(dir, "etcd.log"), tools.etcd, [
+    `--data-dir=${join(dir, "etcd")}`,
+    `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
+    `--advertise-client-urls=http://127.0.0.1:${etcdPort}`,
+    `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+    `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+    `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+    "--unsafe-no-fsync",
+    "--log-level=error",
+  ]);
+  const startServer = (): ChildProcess =>
+    run(join(dir, "kube-apiserver.log"), tools["kube-apiserver"], [
+      `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+      "--bind-address=127.0.0.1",
+      `--secure-port=${apiPort}`,
+      `--cert-dir=${dir}`,
+      `--token-auth-file=${join(dir, "tokens.csv")}`,
+      "--authorization-mode=RBAC",
+      // Loopback is no endpoint for pods, and there are none.
+      "--endpoint-reconciler-type=none",
+      "--service-cluster-ip-range=10.99.0.0/24",
+      // Nobody makes ServiceAccounts here.
+      "--disable-admission-plugins=ServiceAccount",
+      `--service-account-key-file=${join(dir, "sa.key")}`,
+      `--service-account-signing-key-file=${join(dir, "sa.key")}`,
+      "--service-account-issuer=https://kubernetes.default.svc",
+    ]);
+  let server = startServer();
+  await ready(apiPort ?? 0, token, server);
+  return {
+    kubeconfig,
+    kubectl: tools.kubectl ?? "",
+    freeze: () => void server.kill("SIGSTOP"),
+    thaw: () => void server.kill("SIGCONT"),
+    async restart() {
+      await end(server);
+      server = startServer();
+      await ready(apiPort ?? 0, token, server);
+    },
+    async stop() {
+      await end(server);
+      await end(etcd);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function writeFiles(dir: string, token: string, port: number): Promise<string> {
+  const kubeconfig = join(dir, "kubeconfig");
+  const cluster = { server: `https://127.0.0.1:${port}`, "insecure-skip-tls-verify": true };
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "test",
+    contexts: [{ name: "test", context: { cluster: "test", user: "test" } }],
+    clusters: [{ name: "test", cluster }],
+    users: [{ name: "test", user: { token } }],
+  };
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  await writeFile(join(dir, "sa.key"), privateKey.export({ type: "pkcs1", format: "pem" }));
+  await writeFile(join(dir, "tokens.csv"), `${token},admin,admin,system:masters\n`);
+  await writeFile(kubeconfig, JSON.stringify(config));
+  return kubeconfig;
+}
+
+function run(log: string, program: string | undefined, args: readonly string[]): ChildProcess {
+  if (program === undefined) throw new Error("a tool is missing");
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const file = createWriteStream(log, { flags: "a" });
+  child.stdout.pipe(file, { end: false });
+  child.stderr.pipe(file, { end: false });
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await exited;
+}
+
+async function ready(port: number, token: string, server: ChildProcess): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (Date.now() < deadline) {
+    if (server.exitCode !== null) throw new Error(`kube-apiserver ended with ${server.exitCode}`);
+    if ((await statusOf(port, token)) === 200) return;
+    await sleep(200);
+  }
+  throw new Error("kube-apiserver was not ready after 60 s");
+}
+
+function statusOf(port: number, token: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const headers = { authorization: `Bearer ${token}` };
+    const options = { host: "127.0.0.1", port, path: "/readyz", rejectUnauthorized: false, headers, agent: false };
+    const asking = request({ ...options, timeout: 2_000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asking.once("timeout", () => asking.destroy());
+    asking.once("error", () => resolve(undefined));
+    asking.end();
+  });
+}
+
+/** Held open together, so that they differ. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve) => {
+          server.listen(0, "127.0.0.1", () => {
+            const address = server.address();
+            resolve(typeof address === "object" && address !== null ? address.port : 0);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
