@@ -1,0 +1,66 @@
+import { connect } from "node:tls";
+import { expect, it } from "vitest";
+import { pod, waitUntil } from "../../../hack/stage/objects.ts";
+import type { Scene } from "../scene.ts";
+
+/** Serial number of the certificate that the webhook serves now. */
+function serving(host: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: 443, rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerCertificate().serialNumber);
+      socket.destroy();
+    });
+    socket.once("error", reject);
+  });
+}
+
+export function certificate(scene: () => Scene): void {
+  it("is reloaded without a restart when the Secret changes", async () => {
+    const { stage, release } = scene();
+    const { kubectl } = stage.cluster;
+    const inNamespace = ["-n", release.namespace];
+    const selector = ["-l", "app.kubernetes.io/component=webhook"];
+    const host = await kubectl([
+      ...inNamespace,
+      "get",
+      "service",
+      ...selector,
+      "-o",
+      "jsonpath={.items[0].spec.clusterIP}",
+    ]);
+    const pods = () =>
+      kubectl([
+        ...inNamespace,
+        "get",
+        "pods",
+        ...selector,
+        "-o",
+        "jsonpath={.items[*].metadata.uid} {.items[*].status.containerStatuses[*].restartCount}",
+      ]);
+    const volumes = await kubectl([
+      ...inNamespace,
+      "get",
+      "pods",
+      ...selector,
+      "-o",
+      "jsonpath={.items[0].spec.volumes[*].secret.secretName}",
+    ]);
+    const before = { serial: await serving(host), pods: await pods() };
+    // cert-manager makes a new one at once.
+    await kubectl([...inNamespace, "delete", "secret", volumes.trim()]);
+    await waitUntil(
+      "the new certificate to be served",
+      async () => ((await serving(host)) !== before.serial ? true : undefined),
+      {
+        timeoutMs: 180_000,
+        intervalMs: 1_000,
+      },
+    );
+    expect(await pods()).toBe(before.pods);
+    await scene().apply(pod("after-rotation", "nginx:1", { spec: { schedulingGates: [{ name: "e2e/held" }] } }));
+    expect((await scene().pod("after-rotation")).spec.containers[0]?.image).toBe(
+      "localhost:7439/docker.io/library/nginx:1",
+    );
+    await scene().deletePod("after-rotation");
+  }, 240_000);
+}

@@ -1,0 +1,44 @@
+/**
+ * The main job on a real cluster: kubelet, containerd, API server, cert-manager, our image as real pods. The chapters run
+ * in this order on one cluster; each uses images of its own.
+ */
+import { afterAll, beforeAll, describe } from "vitest";
+import { admission } from "./chapters/admission.ts";
+import { certificate } from "./chapters/certificate.ts";
+import { coldPull } from "./chapters/cold-pull.ts";
+import { containerd } from "./chapters/containerd.ts";
+import { expiry } from "./chapters/expiry.ts";
+import { outage } from "./chapters/outage.ts";
+import { privileges } from "./chapters/privileges.ts";
+import { uninstall } from "./chapters/uninstall.ts";
+import { openScene, type Scene } from "./scene.ts";
+
+const VALUES = {
+  cachedImagesExpiryDelay: "15s",
+  registry: { gc: { grace: "3s" } },
+  controllers: {
+    webhook: {
+      objectSelector: { matchExpressions: [{ key: "e2e/left-out", operator: "DoesNotExist" }] },
+    },
+  },
+};
+
+let opened: Scene | undefined;
+const scene = (): Scene => {
+  if (!opened) throw new Error("the scene is not open");
+  return opened;
+};
+
+beforeAll(async () => {
+  opened = await openScene(VALUES);
+}, 900_000);
+afterAll(() => opened?.close(), 120_000);
+
+describe("least privilege", () => privileges(scene));
+describe("admission", () => admission(scene));
+describe("cold pull", () => coldPull(scene));
+describe("outages", () => outage(scene));
+describe("expiry", () => expiry(scene));
+describe("containerd and the registry without the proxy", () => containerd(scene));
+describe("certificate", () => certificate(scene));
+describe("uninstall, and another release under another name", () => uninstall(scene));

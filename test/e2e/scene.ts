@@ -1,0 +1,87 @@
+/** What the chapters share: one cluster, one release, the stand-in for docker.io. */
+
+import { type Pod, waitUntil } from "../../hack/stage/objects.ts";
+import { installRelease, type Release, type ReleaseOptions } from "../../hack/stage/release.ts";
+import { openStage, type Stage } from "../../hack/stage/stage.ts";
+
+export interface Scene {
+  readonly stage: Stage;
+  readonly release: Release;
+  install(options?: Omit<ReleaseOptions, "stage">): Promise<Release>;
+  apply(object: object, namespace?: string): Promise<void>;
+  pod(name: string, namespace?: string): Promise<Pod>;
+  running(name: string): Promise<Pod>;
+  deletePod(name: string): Promise<void>;
+  cachedImages(): Promise<CachedImage[]>;
+  cachedImage(sourceImage: string): Promise<CachedImage | undefined>;
+  /** GETs of blobs and manifests of a repository below docker.io since the counters were reset: path → requests. */
+  upstreamGets(repository: string, kind: "blobs" | "manifests"): Record<string, number>;
+  close(): Promise<void>;
+}
+
+export interface CachedImage {
+  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly spec: { readonly sourceImage: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly digest?: string;
+    readonly size?: number;
+    readonly usedBy?: { readonly count?: number };
+    readonly unusedSince?: string;
+    readonly expiresAt?: string;
+  };
+}
+
+export function log(line: string): void {
+  process.stdout.write(`    · ${line}\n`);
+}
+
+export async function openScene(values: Record<string, unknown>): Promise<Scene> {
+  const stage = await openStage({ log });
+  const { kubectl } = stage.cluster;
+  let release: Release | undefined;
+
+  const scene: Scene = {
+    stage,
+    get release() {
+      if (!release) throw new Error("nothing is installed");
+      return release;
+    },
+    async install(options = { values }) {
+      release = await installRelease({ stage, ...options });
+      return release;
+    },
+    async apply(object, namespace = "default") {
+      await kubectl(["-n", namespace, "apply", "-f", "-"], { input: JSON.stringify(object) });
+    },
+    async pod(name, namespace = "default") {
+      return JSON.parse(await kubectl(["-n", namespace, "get", "pod", name, "-o", "json"])) as Pod;
+    },
+    running: (name) =>
+      waitUntil(`pod ${name} to run`, async () => {
+        const pod = await scene.pod(name);
+        return pod.status.phase === "Running" ? pod : undefined;
+      }),
+    async deletePod(name) {
+      await kubectl(["delete", "pod", name, "--grace-period=0", "--force", "--wait=true"]);
+    },
+    async cachedImages() {
+      return (JSON.parse(await kubectl(["get", "cachedimages", "-o", "json"])) as { items: CachedImage[] }).items;
+    },
+    cachedImage: async (sourceImage) =>
+      (await scene.cachedImages()).find(({ spec }) => spec.sourceImage === sourceImage),
+    upstreamGets(repository, kind) {
+      const prefix = `GET /v2/${repository}/${kind}/`;
+      const counts = Object.entries(stage.upstream.counts()).filter(([request]) => request.startsWith(prefix));
+      return Object.fromEntries(counts.map(([request, { requests }]) => [request.slice(prefix.length), requests]));
+    },
+    close: () => stage.close(),
+  };
+  try {
+    await scene.install();
+    return scene;
+  } catch (error) {
+    await stage.close();
+    throw error;
+  }
+}
