@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureDebianPackages } from "../tools/debian.ts";
 import { ensureTools } from "../tools/ensure.ts";
@@ -17,7 +17,7 @@ import { makePauseImage } from "./pause-image.ts";
 import { createPki } from "./pki.ts";
 import { isAlive, type ProcessIdentity } from "./process-table.ts";
 import { LOCK_FILE, type RunState, readRunState, writeRunState } from "./run-state.ts";
-import { sweep } from "./sweep.ts";
+import { claimDirectory, sweep } from "./sweep.ts";
 
 const TOOLS = [
   ...["kube-apiserver", "kubectl", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd"],
@@ -81,6 +81,7 @@ export async function startCluster({ dir, keep = false, log }: ClusterOptions): 
   };
   try {
     await sweepEarlier(log);
+    await claimDirectory(layout.root);
   } catch (error) {
     await held.release();
     throw error;
@@ -126,7 +127,6 @@ interface ContextParts extends Pick<ClusterContext, "layout" | "tools" | "log"> 
 
 async function createContext({ layout, tools, state, log }: ContextParts): Promise<ClusterContext> {
   await rm(layout.logs, { recursive: true, force: true });
-  await mkdir(layout.root, { recursive: true });
   const startProcess: ClusterContext["startProcess"] = (options) =>
     startComponent({
       ...options,

@@ -17,7 +17,7 @@ export interface ClusterContext {
   readonly kubectl: Kubectl;
 }
 
-export interface KubectlOptions {
+interface KubectlOptions {
   /** Standard input, for `apply -f -`. */
   readonly input?: string;
   readonly timeoutMs?: number;

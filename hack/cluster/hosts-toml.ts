@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface HostsTomlOptions {
@@ -11,14 +11,13 @@ export interface HostsTomlOptions {
   readonly server?: string;
 }
 
-/** Tells containerd where to pull a registry's images (containerd docs/hosts.md); it reads the file at every pull. */
+/**
+ * Tells containerd where to pull a registry's images (containerd docs/hosts.md); it reads the file at every pull, and its
+ * absence too: to undo this, remove the registry's folder.
+ */
 export async function writeHostsToml({ certsDir, registry, endpoints, server }: HostsTomlOptions): Promise<void> {
   await mkdir(join(certsDir, registry), { recursive: true });
   const hosts = endpoints.map((url) => `[host.${JSON.stringify(url)}]\n  capabilities = ["pull", "resolve"]\n`);
   const head = server ? `server = ${JSON.stringify(server)}\n\n` : "";
   await writeFile(join(certsDir, registry, "hosts.toml"), head + hosts.join("\n"));
-}
-
-export async function removeHostsToml({ certsDir, registry }: Pick<HostsTomlOptions, "certsDir" | "registry">) {
-  await rm(join(certsDir, registry), { recursive: true, force: true });
 }

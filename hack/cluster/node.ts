@@ -39,6 +39,7 @@ export async function startKubelet(context: ClusterContext): Promise<Component> 
     evictionHard: {},
     imageGCHighThresholdPercent: 100,
     serializeImagePulls: false,
+    registryPullQPS: 0,
   };
   const file = join(layout.root, "kubelet.json");
   await writeFile(file, JSON.stringify(configuration, null, 2));

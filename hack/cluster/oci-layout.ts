@@ -10,7 +10,7 @@ import { createGzip } from "node:zlib";
 const run = promisify(execFile);
 
 /** The `config` object of an OCI image configuration. */
-export interface RuntimeConfig {
+interface RuntimeConfig {
   readonly Entrypoint?: readonly string[];
   readonly Cmd?: readonly string[];
   readonly Env?: readonly string[];

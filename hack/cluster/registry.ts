@@ -59,7 +59,7 @@ export async function startRegistry({ dir, host = "127.0.0.1", port, log }: Regi
 }
 
 /** A port nothing listens on now. */
-export async function freePort(host = "127.0.0.1"): Promise<number> {
+async function freePort(host = "127.0.0.1"): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { removeCgroup } from "./cgroups.ts";
@@ -26,6 +26,18 @@ const PROGRAMS = [
   "registry",
 ];
 
+/** Says that a folder is a cluster's, and may be emptied. */
+const MARKER = ".cache-registry-cluster";
+
+/** @throws Error when the folder holds anything and was not made by this function */
+export async function claimDirectory(root: string): Promise<void> {
+  await mkdir(root, { recursive: true });
+  const entries = readdirSync(root);
+  if (entries.length && !entries.includes(MARKER))
+    throw new Error(`${root} is not empty, and a cluster would empty it`);
+  await writeFile(join(root, MARKER), "");
+}
+
 /** Removes everything a cluster left on the machine: processes, containers, mounts, network, cgroups, files except logs. */
 export async function sweep(state: RunState): Promise<void> {
   const recorded = Object.values(state.processes).filter(isAlive);
@@ -36,7 +48,7 @@ export async function sweep(state: RunState): Promise<void> {
   await removeMachineNetwork();
   await removeStrays(state.root);
   for (const entry of existsSync(state.root) ? readdirSync(state.root) : []) {
-    if (entry !== "logs") await rm(join(state.root, entry), { recursive: true, force: true });
+    if (entry !== "logs" && entry !== MARKER) await rm(join(state.root, entry), { recursive: true, force: true });
   }
   removeRunState();
 }
@@ -49,7 +61,7 @@ function processesOf(root: string) {
 }
 
 /** Innermost first; lazily, as a process that just died may still hold one for a moment. */
-export async function unmountBelow(root: string): Promise<void> {
+async function unmountBelow(root: string): Promise<void> {
   const points = readFileSync("/proc/self/mounts", "utf8")
     .split("\n")
     .flatMap((line) => {

@@ -13,14 +13,14 @@ export interface UpstreamOptions {
   readonly port?: number;
 }
 
-export interface Traffic {
+interface Traffic {
   /** Requests received, answered or not. */
   requests: number;
   /** Body bytes handed to clients. */
   bytes: number;
 }
 
-export interface Cut {
+interface Cut {
   readonly pathMatch: RegExp;
   /** Body bytes that still pass before the connection breaks. */
   readonly afterBytes: number;

@@ -9,7 +9,7 @@ import { buildArguments, MODULES } from "./pin.ts";
 const run = promisify(execFile);
 
 /** `go` of the PATH, or of its usual place: a login shell may know it while a service does not. */
-export function goProgram(): string {
+function goProgram(): string {
   const folders = [...(process.env.PATH ?? "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin"];
   const found = folders.map((folder) => join(folder, "go")).find((path) => existsSync(path));
   if (!found) throw new Error("go is needed to build the tools: install Go 1.26 and put it on the PATH");
@@ -18,7 +18,8 @@ export function goProgram(): string {
 
 /** Builds into a fresh folder and renames it to `target` when complete, so `target` is whole or absent. */
 export async function goBuild(build: Build, target: string, logFile: string): Promise<void> {
-  const unfinished = `${target}.${process.pid}.unfinished`;
+  // One name is enough, as the caller holds the lock of the target; what a killed run left there goes.
+  const unfinished = `${target}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(join(unfinished, "bin"), { recursive: true });
   try {

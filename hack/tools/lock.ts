@@ -6,6 +6,8 @@ export interface Lock {
   release(): Promise<void>;
 }
 
+/** Of util-linux, which every Linux has. */
+const FLOCK = "flock";
 const CONFLICT = 99;
 
 /**
@@ -17,7 +19,7 @@ export async function tryLock(file: string): Promise<Lock | undefined> {
   mkdirSync(dirname(file), { recursive: true });
   closeSync(openSync(file, "a"));
   const holder = spawn(
-    "flock",
+    FLOCK,
     ["--nonblock", "--conflict-exit-code", String(CONFLICT), file, "sh", "-c", "echo held; exec cat"],
     {
       stdio: ["pipe", "pipe", "inherit"],
