@@ -66,7 +66,7 @@ export function createManagementToken(options: ManagementTokenOptions): Manageme
       type: "Opaque",
       data: { [key]: Buffer.from(token).toString("base64") },
     });
-    logger.info({ namespace, secret: name }, "management token created");
+    logger.info({ namespace, name }, "management token created");
     return new Secret(token);
   }
 
@@ -104,7 +104,7 @@ export function createManagementToken(options: ManagementTokenOptions): Manageme
           await current();
           return;
         } catch (error) {
-          logger.warn({ err: error, secret: name }, "management token not available");
+          logger.warn({ err: error, namespace, name }, "management token not available");
           await sleep(RETRY, signal).catch(() => undefined);
         }
       }
