@@ -31,7 +31,8 @@ type Opened = { readonly channel: WriterChannel; readonly reads: Reads; close():
 
 async function open({ path, grace = 0, lockTimeout = 3_000, onFatal }: SqliteOptions): Promise<Opened> {
   const workerData = { path, grace, lockTimeout } satisfies WriterOptions;
-  const worker = new Worker(WRITER, { workerData, name: "metadata-writer" });
+  // No flags of the process: some of them (--input-type, --eval) are about its main script and would end a worker.
+  const worker = new Worker(WRITER, { workerData, name: "metadata-writer", execArgv: [] });
   const channel = createWriterChannel(worker, onFatal ?? (() => {}));
   await channel.ready();
   const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });

@@ -1,0 +1,132 @@
+import { constants } from "node:fs";
+import { lstat, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hexOf } from "@cache-registry/core/digest";
+import { afterAll, describe, expect, it } from "vitest";
+import { BlobMissingError, type BlobStore } from "./blob-store.ts";
+import { content, listAll, readBlob, sha256, writeBlob } from "./conformance/fixtures.ts";
+import { blobStoreConformance } from "./conformance.ts";
+import { createFilesystemBlobStore } from "./filesystem.ts";
+import { writeError } from "./filesystem-errors.ts";
+
+const folders: string[] = [];
+afterAll(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "blob-store-"));
+  folders.push(folder);
+  return folder;
+}
+
+async function openAt(path: string): Promise<BlobStore> {
+  const store = createFilesystemBlobStore({ path });
+  await store.start();
+  return store;
+}
+
+blobStoreConformance("filesystem", async () => openAt(await newFolder()));
+
+describe("filesystem blob store", () => {
+  it("is an OCI image layout, for its owner only", async () => {
+    const path = join(await newFolder(), "deep", "data");
+    const store = await openAt(path);
+    const bytes = content(1_000);
+    const digest = await writeBlob(store, bytes);
+    expect((await readFile(join(path, "blobs", "sha256", hexOf(digest)))).equals(bytes)).toBe(true);
+    expect(JSON.parse(await readFile(join(path, "oci-layout"), "utf8"))).toEqual({ imageLayoutVersion: "1.0.0" });
+    expect(JSON.parse(await readFile(join(path, "index.json"), "utf8"))).toMatchObject({
+      schemaVersion: 2,
+      manifests: [],
+    });
+    expect((await lstat(path)).mode & 0o777).toBe(0o700);
+    expect((await lstat(join(path, "blobs", "sha256", hexOf(digest)))).mode & 0o777).toBe(0o600);
+  });
+
+  it("keeps blobs and uploads over a restart, and throws away what only the process knew", async () => {
+    const path = await newFolder();
+    const first = await openAt(path);
+    const bytes = content(2_000);
+    const digest = await writeBlob(first, bytes);
+    const upload = await first.openUpload("session");
+    await upload.write(bytes.subarray(0, 500));
+    const lost = await first.create();
+    await lost.write(bytes);
+    await writeFile(join(path, "trash", "left.3"), "bytes of a removal that a crash cut short");
+    expect(await readdir(join(path, "ingest"))).toHaveLength(1);
+
+    const second = await openAt(path);
+    expect(await readdir(join(path, "ingest"))).toEqual([]);
+    expect(await readdir(join(path, "trash"))).toEqual([]);
+    expect((await readBlob(second, digest)).equals(bytes)).toBe(true);
+    const resumed = await second.openUpload("session");
+    expect(resumed.size).toBe(500);
+    for (const writer of [resumed, upload, lost]) await writer.close();
+  });
+
+  it("leaves no file of a writer that was closed or removed", async () => {
+    const path = await newFolder();
+    const store = await openAt(path);
+    const writer = await store.create();
+    await writer.write(content(100));
+    await writer.close();
+    await store.remove(await writeBlob(store, content(100)), 4);
+    for (const folder of ["ingest", "trash", "uploads", "blobs/sha256"]) {
+      expect(await readdir(join(path, folder))).toEqual([]);
+    }
+  });
+
+  it("follows no symbolic link out of its folder", async () => {
+    const path = await newFolder();
+    const store = await openAt(path);
+    const outside = join(await newFolder(), "secret");
+    await writeFile(outside, "secret");
+    const digest = sha256("secret");
+    await symlink(outside, join(path, "blobs", "sha256", hexOf(digest)));
+    await symlink(outside, join(path, "uploads", "session"));
+
+    expect(await store.stat(digest)).toBeUndefined();
+    await expect(store.open(digest)).rejects.toThrow(BlobMissingError);
+    await expect(store.openUpload("session")).rejects.toThrow("ELOOP");
+    expect(await listAll(store.list())).toEqual([]);
+    expect(await listAll(store.listUploads())).toEqual([]);
+    await store.remove(digest, 1);
+    await store.removeUpload("session");
+    expect(await readFile(outside, "utf8")).toBe("secret");
+  });
+
+  it("does not start when one of its folders is a symbolic link", async () => {
+    const path = await newFolder();
+    await symlink(await newFolder(), join(path, "uploads"));
+    await expect(openAt(path)).rejects.toThrow("uploads must be a folder, and no symbolic link");
+  });
+
+  it("starts when the data folder itself is a link", async () => {
+    const target = await newFolder();
+    const link = join(await newFolder(), "data");
+    await symlink(target, link);
+    await writeBlob(await openAt(link), content(10));
+    expect(await readdir(join(target, "blobs", "sha256"))).toHaveLength(1);
+  });
+
+  it("ignores strange files among the blobs", async () => {
+    const path = await newFolder();
+    const store = await openAt(path);
+    await writeFile(join(path, "blobs", "sha256", "README"), "?");
+    await mkdir(join(path, "blobs", "sha256", "0".repeat(64)));
+    expect(await listAll(store.list())).toEqual([]);
+  });
+
+  it("calls a full disk by its name", async () => {
+    // /dev/full answers every write with ENOSPC (full(4)).
+    const full = await open("/dev/full", constants.O_WRONLY);
+    const failure = await full.write("x").then(
+      () => undefined,
+      (error: unknown) => writeError(error),
+    );
+    await full.close();
+    expect(failure).toMatchObject({ code: "INSUFFICIENT_STORAGE", status: 507 });
+  });
+});

@@ -1,0 +1,24 @@
+import { describe } from "vitest";
+import { blobConformance } from "./conformance/blobs.ts";
+import { cachedCollectionConformance } from "./conformance/cached-collection.ts";
+import type { OpenStore } from "./conformance/fixtures.ts";
+import { imageConformance } from "./conformance/images.ts";
+import { pushedCollectionConformance } from "./conformance/pushed-collection.ts";
+import { raceConformance } from "./conformance/races.ts";
+import { repositoryConformance } from "./conformance/repositories.ts";
+import { reviewQueueConformance } from "./conformance/review-queue.ts";
+import { uploadConformance } from "./conformance/uploads.ts";
+
+/** The contract of the port, run against every driver. */
+export function metadataStoreConformance(driver: string, open: OpenStore): void {
+  describe(`metadata store: ${driver}`, () => {
+    repositoryConformance(open);
+    blobConformance(open);
+    uploadConformance(open);
+    imageConformance(open);
+    cachedCollectionConformance(open);
+    pushedCollectionConformance(open);
+    reviewQueueConformance(open);
+    raceConformance(open);
+  });
+}

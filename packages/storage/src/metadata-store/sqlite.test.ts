@@ -1,0 +1,39 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterAll, describe, expect, it } from "vitest";
+import { CACHED, digest, GRACE, linkBlob, putManifest } from "./conformance/fixtures.ts";
+import { metadataStoreConformance } from "./conformance.ts";
+import { createSqliteMetadataStore } from "./sqlite.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "metadata-store-"));
+const path = join(folder, "metadata.db");
+const store = createSqliteMetadataStore({ path, grace: GRACE });
+await store.start();
+const database = new DatabaseSync(path, { timeout: 5_000 });
+afterAll(async () => {
+  database.close();
+  await store.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Children first. Starting a writer for each test would cost more than the tests. */
+const TABLES = "image_owners images uploads tags manifest_references manifests blob_links blobs reviews repositories";
+
+metadataStoreConformance("sqlite", async () => {
+  for (const table of TABLES.split(" ")) database.exec(`DELETE FROM ${table}`);
+  return { ...store, close: async () => {} };
+});
+
+describe("SQLite counters", () => {
+  it("are back at nothing when every row is gone", async () => {
+    await putManifest(store, "m", { tags: ["v1"] });
+    await linkBlob(store, "layer");
+    await store.beginBlobDeletion(digest("layer"), { now: GRACE, grace: GRACE, untaggedLocal: "keep", unusedFor: 0 });
+    await store.deleteTag(CACHED.name, "v1", 0);
+    for (const table of TABLES.split(" ")) database.exec(`DELETE FROM ${table}`);
+    expect(await store.usage()).toEqual({ blobs: 0, bytes: 0, manifests: 0, repositories: 0 });
+    expect(await store.reviewBacklog()).toEqual({ nextAt: null, length: 0 });
+  });
+});
