@@ -1,5 +1,7 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, it } from "vitest";
-import { removeHostsToml, writeHostsToml } from "../../../hack/cluster/hosts-toml.ts";
+import { writeHostsToml } from "../../../hack/cluster/hosts-toml.ts";
 import { pod } from "../../../hack/stage/objects.ts";
 import type { Scene } from "../scene.ts";
 
@@ -9,7 +11,7 @@ export function containerd(scene: () => Scene): void {
     const { certsDir } = stage.cluster;
     await stage.publish({ repository: "library/mirrored", tag: "1", layerBytes: 1 << 20 });
     // A registry with a folder of its own does not use _default: the stand-in's goes for a moment.
-    await removeHostsToml({ certsDir, registry: "docker.io" });
+    await rm(join(certsDir, "docker.io"), { recursive: true });
     await writeHostsToml({ certsDir, registry: "_default", endpoints: [await release.registryUrl()] });
     try {
       stage.upstream.reset();
@@ -22,7 +24,7 @@ export function containerd(scene: () => Scene): void {
       const tags = await fetch(`${await release.registryUrl()}/v2/docker.io/library/mirrored/tags/list`);
       expect(await tags.json()).toMatchObject({ tags: ["1"] });
     } finally {
-      await removeHostsToml({ certsDir, registry: "_default" });
+      await rm(join(certsDir, "_default"), { recursive: true });
       await writeHostsToml({
         certsDir,
         registry: "docker.io",
