@@ -58,7 +58,10 @@ export function addRoutes({ server, targets, authorizer, routes }: AppDeps): voi
     return dispatch({ request, reply, repository, name: endpoint.name, query }, endpoint);
   }
 
-  function dispatch(exchange: Exchange, endpoint: Exclude<Endpoint, { kind: "ping" | "catalog" }>): Promise<FastifyReply> {
+  function dispatch(
+    exchange: Exchange,
+    endpoint: Exclude<Endpoint, { kind: "ping" | "catalog" }>,
+  ): Promise<FastifyReply> {
     switch (endpoint.kind) {
       case "manifest":
         return run(routes.manifest, exchange, endpoint);
@@ -92,7 +95,9 @@ function actionOf(request: FastifyRequest, endpoint: Endpoint | undefined): Acti
 }
 
 export function repositoryOf(target: ReturnType<TargetResolver["resolve"]>): Repository {
-  return target.kind === "local" ? localRepository(target.repository) : upstreamRepository(target.registry, target.repository);
+  return target.kind === "local"
+    ? localRepository(target.repository)
+    : upstreamRepository(target.registry, target.repository);
 }
 
 function splitUrl(url: string): { pathname: string; query: URLSearchParams } {

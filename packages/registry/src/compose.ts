@@ -1,15 +1,15 @@
-import type { Logger } from "@cache-registry/runtime/logger";
+import { createUpstreamClient } from "@cache-registry/registry-client/client";
+import { createTargetResolver } from "@cache-registry/registry-client/target";
+import { findUpstream, tagRuleOf } from "@cache-registry/registry-client/upstream";
 import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
 import { createCertificate } from "@cache-registry/runtime/certificate";
 import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
 import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
+import type { Logger } from "@cache-registry/runtime/logger";
 import { createMetrics } from "@cache-registry/runtime/metrics";
 import { createSchedule } from "@cache-registry/runtime/schedule";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createServer } from "@cache-registry/runtime/server";
-import { createUpstreamClient } from "@cache-registry/registry-client/client";
-import { createTargetResolver } from "@cache-registry/registry-client/target";
-import { findUpstream, tagRuleOf } from "@cache-registry/registry-client/upstream";
 import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import { openBlobStore } from "@cache-registry/storage/blob-store/open";
 import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
@@ -49,21 +49,46 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   const pool = createBufferPool({ metrics });
 
   const blobs = await openBlobStore(config.storage.blobs);
-  const metadata = await openMetadataStore(config.storage.metadata, { logger });
+  const metadata = await openMetadataStore(config.storage.metadata, {
+    logger,
+    grace: config.gc.grace,
+    onFatal: endProcess,
+  });
   const digestLock = createDigestLock();
   const documents = createManifestDocuments(blobs);
   const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
   const pulls = createPullRecorder({ metadata, logger });
 
   const { upstreams, externalNames } = config;
-  const client = createUpstreamClient({ upstreams, policy: config.upstreamPolicy, airGapped: config.airGapped, metrics, logger });
+  const client = createUpstreamClient({
+    upstreams,
+    policy: config.upstreamPolicy,
+    airGapped: config.airGapped,
+    metrics,
+    logger,
+  });
   const targets = createTargetResolver({ upstreams, externalNames });
   const pullMetrics = createPullThroughMetrics(metrics);
   const tagPolicyOf = (registry: string, tag: string) => tagRuleOf(findUpstream(upstreams, registry), tag);
   const manifestSource = createManifestSource({ metadata, client, storeManifest, tagPolicyOf, metrics: pullMetrics });
   const blobSource = createBlobSource({ blobs, metadata, client, digestLock, metrics: pullMetrics });
-  const readManifest = createManifestReader({ metadata, documents, source: manifestSource, pulls, metrics: pullMetrics, logger });
-  const readBlob = createReadBlob({ blobs, metadata, source: blobSource, client, pulls, metrics: pullMetrics });
+  const readManifest = createManifestReader({
+    metadata,
+    documents,
+    source: manifestSource,
+    pulls,
+    metrics: pullMetrics,
+    logger,
+  });
+  const readBlob = createReadBlob({
+    blobs,
+    metadata,
+    digestLock,
+    source: blobSource,
+    client,
+    pulls,
+    metrics: pullMetrics,
+  });
 
   const uploads = createUploadSessions({ blobs, metadata, digestLock });
   const reclaim = createReclaim({ blobs, metadata, digestLock });
@@ -77,8 +102,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
 
   const { listen, management } = config;
-  const certificate =
-    listen.tls && (await createCertificate({ ...listen.tls, name: "registry", logger, metrics }));
+  const certificate = listen.tls && (await createCertificate({ ...listen.tls, name: "registry", logger, metrics }));
   const server = createServer({
     logger,
     name: "registry",
@@ -99,7 +123,12 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     }),
     routes: {
       manifest: manifestRoutes({ metadata, readManifest, storeManifest, deleteEnabled }),
-      blob: blobRoutes({ metadata, readBlob, send: createBlobSender({ pool, metrics: pullMetrics, logger }), deleteEnabled }),
+      blob: blobRoutes({
+        metadata,
+        readBlob,
+        send: createBlobSender({ pool, metrics: pullMetrics, logger }),
+        deleteEnabled,
+      }),
       uploads: uploadsRoutes(uploadDeps),
       upload: uploadRoutes(uploadDeps),
       tags: tagRoutes({ metadata }),
@@ -139,6 +168,13 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
       serverService({ name: "registry", server, listen }),
     ],
   };
+}
+
+/** Nothing can be acknowledged without the metadata store: the process ends as on any uncaught error and starts anew. */
+function endProcess(error: Error): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
 
 function authenticatorsOf(auth: RegistryConfig["auth"], logger: Logger): Authenticator[] {

@@ -1,6 +1,14 @@
-import { duration, filePath, listenSchema, logSchema, managementSchema, section, shutdownSchema } from "@cache-registry/runtime/config-types";
-import { cron } from "@cache-registry/runtime/schedule";
 import { upstreamPolicySchema, upstreamsSchema } from "@cache-registry/registry-client/upstream";
+import {
+  duration,
+  filePath,
+  listenSchema,
+  logSchema,
+  managementSchema,
+  section,
+  shutdownSchema,
+} from "@cache-registry/runtime/config-types";
+import { cron } from "@cache-registry/runtime/schedule";
 import { blobStoreConfig } from "@cache-registry/storage/blob-store/config";
 import { metadataStoreConfig } from "@cache-registry/storage/metadata-store/config";
 import { z } from "zod";
@@ -12,15 +20,22 @@ export function isLoopback(host: string): boolean {
 }
 
 const authSchema = section({
-  htpasswdFile: filePath().optional().describe("bcrypt htpasswd file: who may push and delete; read again when it changes"),
+  htpasswdFile: filePath()
+    .optional()
+    .describe("bcrypt htpasswd file: who may push and delete; read again when it changes"),
   usernameFile: filePath().optional().describe("file with the name of one user, instead of a htpasswd file"),
   passwordFile: filePath().optional().describe("file with that user's password"),
   anonymousPull: z.boolean().default(true).describe("pulls need no credentials"),
-  anonymousPush: z.boolean().optional().describe("pushes and deletes need no credentials; default: only when listen.host is loopback"),
+  anonymousPush: z
+    .boolean()
+    .optional()
+    .describe("pushes and deletes need no credentials; default: only when listen.host is loopback"),
 });
 
 const gcSchema = section({
-  schedule: cron("17 3 * * *").describe("when the full pass runs, cron in UTC; reviews of single manifests and blobs run all the time"),
+  schedule: cron("17 3 * * *").describe(
+    "when the full pass runs, cron in UTC; reviews of single manifests and blobs run all the time",
+  ),
   grace: duration("1h").describe("how long content that nothing refers to is left alone"),
   untagged: section({
     local: z.enum(["keep", "delete"]).default("keep").describe("what happens to pushed manifests without a tag"),
@@ -35,10 +50,15 @@ export const RegistryConfig = section({
   storage: section({ blobs: blobStoreConfig, metadata: metadataStoreConfig }),
   upstreams: upstreamsSchema,
   upstreamPolicy: upstreamPolicySchema,
-  externalNames: z.array(z.string().min(1)).default([]).describe("names under which this registry itself is reached: local, never dialled"),
+  externalNames: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("names under which this registry itself is reached: local, never dialled"),
   airGapped: z.boolean().default(false).describe("never ask an upstream: serve what is held"),
   auth: authSchema,
-  delete: section({ enabled: z.boolean().default(true).describe("tags, manifests and blobs may be deleted by who may push") }),
+  delete: section({
+    enabled: z.boolean().default(true).describe("tags, manifests and blobs may be deleted by who may push"),
+  }),
   gc: gcSchema,
   cache: section({ unusedFor: duration("30d").describe("cached, unowned and not pulled for so long: removed") }),
   log: logSchema(),
@@ -52,7 +72,11 @@ export const RegistryConfig = section({
     });
   }
   if ((config.auth.usernameFile === undefined) !== (config.auth.passwordFile === undefined)) {
-    context.addIssue({ code: "custom", path: ["auth", "passwordFile"], message: "usernameFile and passwordFile go together" });
+    context.addIssue({
+      code: "custom",
+      path: ["auth", "passwordFile"],
+      message: "usernameFile and passwordFile go together",
+    });
   }
 });
 export type RegistryConfig = z.output<typeof RegistryConfig>;

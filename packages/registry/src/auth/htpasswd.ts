@@ -21,7 +21,10 @@ function parse(text: string, logger: Logger): Map<string, string> {
     const match = ENTRY.exec(line.trim());
     const [, user, hash, cost] = match ?? [];
     if (!user || !hash || Number(cost) > MAX_COST) {
-      logger.error({ line: index + 1, allowed: `user:bcrypt hash with a cost of at most ${MAX_COST}` }, "htpasswd line ignored");
+      logger.error(
+        { line: index + 1, allowed: `user:bcrypt hash with a cost of at most ${MAX_COST}` },
+        "htpasswd line ignored",
+      );
       continue;
     }
     users.set(user, hash.replace(/^\$2y/, "$2b"));
@@ -45,7 +48,9 @@ export function createHtpasswd(path: string, logger: Logger): Authenticator {
         users = parse(current, logger);
         remembered = new Set();
       }
-      const pair = createHash("sha256").update(JSON.stringify([username, password])).digest("base64");
+      const pair = createHash("sha256")
+        .update(JSON.stringify([username, password]))
+        .digest("base64");
       if (remembered.has(pair)) return true;
       const hash = users.get(username);
       const matches = await work.run(() => bcrypt.compare(password, hash ?? DUMMY_HASH));

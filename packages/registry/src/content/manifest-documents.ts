@@ -1,6 +1,6 @@
-import { assertDigest } from "@cache-registry/core/verify";
 import type { Digest } from "@cache-registry/core/digest";
 import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
+import { assertDigest } from "@cache-registry/core/verify";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 
 /** Bytes of manifest documents kept in memory: small, hot and immutable. */

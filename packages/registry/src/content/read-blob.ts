@@ -3,6 +3,7 @@ import { CodedError } from "@cache-registry/core/errors";
 import type { UpstreamClient } from "@cache-registry/registry-client/client";
 import type { BlobStore, ByteRange, ByteReader } from "@cache-registry/storage/blob-store/blob-store";
 import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { PullRecorder } from "../access/pull-recorder.ts";
 import type { BlobLocation, BlobSource } from "../pull-through/blob-source.ts";
@@ -22,12 +23,16 @@ export type ReadBlob = {
   /** @throws CodedError BLOB_UNKNOWN, or what the upstream's failure means to a client */
   open(repository: Repository, digest: Digest): Promise<BlobContent>;
   /** Never downloads: a blob that is not held is asked for upstream with HEAD. */
-  stat(repository: Repository, digest: Digest): Promise<{ readonly size: number | undefined; readonly outcome: Outcome }>;
+  stat(
+    repository: Repository,
+    digest: Digest,
+  ): Promise<{ readonly size: number | undefined; readonly outcome: Outcome }>;
 };
 
 export type ReadBlobDeps = {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
+  readonly digestLock: DigestLock;
   readonly source: BlobSource;
   readonly client: UpstreamClient;
   readonly pulls: PullRecorder;
@@ -59,7 +64,9 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
     if (location.kind === "stored") {
       // The row may outlive the bytes (a lost volume): then the blob is forgotten and fetched anew.
       if (await blobs.stat(digest)) return fromStore(digest, location.size);
-      await metadata.forgetBlob(digest);
+      await deps.digestLock.run(digest, async () => {
+        if (!(await blobs.stat(digest))) await metadata.forgetBlob(digest);
+      });
       throw new BlobMissingError(digest);
     }
     const { fetch, joined } = location;
@@ -104,7 +111,12 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
 }
 
 /** A fetch that ended between its first answer and now has left its bytes in the store. */
-async function followOrRead({ fetch, digest, range, blobs }: {
+async function followOrRead({
+  fetch,
+  digest,
+  range,
+  blobs,
+}: {
   fetch: { readonly active: boolean; reader(range?: ByteRange): ByteReader; readonly finished: Promise<void> };
   digest: Digest;
   range: ByteRange | undefined;

@@ -50,7 +50,10 @@ export function createManifestReader(deps: ManifestReaderDeps): ManifestReader {
     try {
       return await documents.load(record.digest);
     } catch (error) {
-      deps.logger.error({ err: error, repository: repository.name, digest: record.digest }, "manifest document unreadable");
+      deps.logger.error(
+        { err: error, repository: repository.name, digest: record.digest },
+        "manifest document unreadable",
+      );
       if (!(error instanceof BlobMissingError) || !isUpstream(repository)) throw new CodedError("MANIFEST_UNKNOWN");
       await source.refetch(repository, record.digest).catch((cause: unknown) => {
         throw toClientError(cause, "manifest");

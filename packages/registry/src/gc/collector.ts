@@ -44,7 +44,11 @@ export function createCollector(deps: CollectorDeps): Collector {
   const { metadata, reclaim, logger } = deps;
   const stopping = new AbortController();
   const passes = createSingleFlight<CollectionReport>();
-  const removed = deps.metrics.counter({ name: "gc_removed_total", help: "Objects removed by the collector", labels: ["kind"] });
+  const removed = deps.metrics.counter({
+    name: "gc_removed_total",
+    help: "Objects removed by the collector",
+    labels: ["kind"],
+  });
   const freed = deps.metrics.counter({ name: "gc_freed_bytes_total", help: "Bytes given back by the collector" });
   let loop: Promise<void> = Promise.resolve();
 
@@ -90,7 +94,9 @@ export function createCollector(deps: CollectorDeps): Collector {
 
   async function runLoop(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await reviewDue(emptyReport()).catch((err: unknown) => logger.error({ err }, "collection failed; it is tried again"));
+      await reviewDue(emptyReport()).catch((err: unknown) =>
+        logger.error({ err }, "collection failed; it is tried again"),
+      );
       await sleep(POLL_INTERVAL_MS, stopping.signal).catch(() => undefined);
     }
   }

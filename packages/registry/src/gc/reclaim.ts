@@ -3,7 +3,11 @@ import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { BlobRecord, MetadataStore, ReviewRules } from "@cache-registry/storage/metadata-store/metadata-store";
 
-export type ReclaimDeps = { readonly blobs: BlobStore; readonly metadata: MetadataStore; readonly digestLock: DigestLock };
+export type ReclaimDeps = {
+  readonly blobs: BlobStore;
+  readonly metadata: MetadataStore;
+  readonly digestLock: DigestLock;
+};
 
 /** Two-phase deletion of blobs: re-check and mark `deleting`, take the bytes away, remove the row. */
 export type Reclaim = {

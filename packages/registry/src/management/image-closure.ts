@@ -1,9 +1,9 @@
-import type { Digest } from "@cache-registry/core/digest";
-import { isIndexType } from "@cache-registry/core/media-type";
-import { parseManifest } from "@cache-registry/core/manifest";
-import { matchesPlatform, type Platform, printPlatform } from "@cache-registry/core/platform";
-import { CodedError } from "@cache-registry/core/errors";
 import type { Descriptor } from "@cache-registry/core/descriptor";
+import type { Digest } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
+import { parseManifest } from "@cache-registry/core/manifest";
+import { isIndexType } from "@cache-registry/core/media-type";
+import { matchesPlatform, type Platform, printPlatform } from "@cache-registry/core/platform";
 import type { ManifestRecord } from "@cache-registry/storage/metadata-store/metadata-store";
 
 /** An index may hold indexes; deeper than this is refused (a bomb, not an image). */
@@ -17,14 +17,20 @@ export type ImageClosure = {
   readonly platforms: readonly string[];
 };
 
-export type LoadManifest = (digest: Digest) => Promise<{ readonly record: ManifestRecord; readonly bytes: Buffer } | undefined>;
+export type LoadManifest = (
+  digest: Digest,
+) => Promise<{ readonly record: ManifestRecord; readonly bytes: Buffer } | undefined>;
 
 /**
  * Walks from a manifest to its blobs. `load` fetches or only looks; undefined for a manifest that is not there yet makes
  * the closure undefined.
  * @throws CodedError MANIFEST_UNKNOWN when an index offers none of the platforms
  */
-export async function closureOf(root: Digest, platforms: readonly Platform[], load: LoadManifest): Promise<ImageClosure | undefined> {
+export async function closureOf(
+  root: Digest,
+  platforms: readonly Platform[],
+  load: LoadManifest,
+): Promise<ImageClosure | undefined> {
   const manifests: Digest[] = [];
   const blobs = new Map<Digest, Descriptor>();
   const found = new Set<string>();
@@ -61,5 +67,8 @@ function wanted(child: Descriptor, platforms: readonly Platform[]): boolean {
 }
 
 function noPlatform(platforms: readonly Platform[]): CodedError {
-  return new CodedError("MANIFEST_UNKNOWN", `the image offers none of the platforms ${platforms.map(printPlatform).join(", ")}`);
+  return new CodedError(
+    "MANIFEST_UNKNOWN",
+    `the image offers none of the platforms ${platforms.map(printPlatform).join(", ")}`,
+  );
 }

@@ -1,8 +1,18 @@
 import { type Digest, isDigest } from "@cache-registry/core/digest";
-import { type ImageReference, manifestReferenceOf, printImageReference, withDefaultTag } from "@cache-registry/core/image-reference";
-import { parsePlatform, type Platform } from "@cache-registry/core/platform";
+import {
+  type ImageReference,
+  manifestReferenceOf,
+  printImageReference,
+  withDefaultTag,
+} from "@cache-registry/core/image-reference";
+import { type Platform, parsePlatform } from "@cache-registry/core/platform";
 import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store";
-import type { ImageRecord, ManifestRecord, MetadataStore, Page } from "@cache-registry/storage/metadata-store/metadata-store";
+import type {
+  ImageRecord,
+  ManifestRecord,
+  MetadataStore,
+  Page,
+} from "@cache-registry/storage/metadata-store/metadata-store";
 import type { ManifestDocuments } from "../content/manifest-documents.ts";
 import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
 import type { BlobSource } from "../pull-through/blob-source.ts";
@@ -55,8 +65,19 @@ type Progress = Pick<ImageDescription, "size" | "cachedBytes" | "platforms"> & {
 
 const NOTHING: Progress = { size: 0, cachedBytes: 0, platforms: [], complete: false };
 
-export function createImages({ metadata, documents, blobs, warmUp, defaultPlatforms, now = Date.now }: ImagesDeps): Images {
-  async function closureHere(repository: UpstreamRepository, root: Digest, platforms: readonly Platform[]): Promise<ImageClosure | undefined> {
+export function createImages({
+  metadata,
+  documents,
+  blobs,
+  warmUp,
+  defaultPlatforms,
+  now = Date.now,
+}: ImagesDeps): Images {
+  async function closureHere(
+    repository: UpstreamRepository,
+    root: Digest,
+    platforms: readonly Platform[],
+  ): Promise<ImageClosure | undefined> {
     return closureOf(root, platforms, async (digest) => {
       const record = await metadata.manifest(repository.name, digest);
       if (!record) return undefined;
@@ -68,7 +89,11 @@ export function createImages({ metadata, documents, blobs, warmUp, defaultPlatfo
     }).catch(() => undefined);
   }
 
-  async function measure(repository: UpstreamRepository, root: Digest, platforms: readonly Platform[]): Promise<Progress> {
+  async function measure(
+    repository: UpstreamRepository,
+    root: Digest,
+    platforms: readonly Platform[],
+  ): Promise<Progress> {
     const closure = await closureHere(repository, root, platforms);
     if (!closure) return NOTHING;
     let size = 0;
@@ -98,7 +123,13 @@ export function createImages({ metadata, documents, blobs, warmUp, defaultPlatfo
     async want(reference, { owner, pin, platforms }) {
       const key = keyOf(reference);
       const at = now();
-      await metadata.putImage({ reference: key, owner, platforms, now: at, ...(pin ? { pinnedUntil: at + PIN_LEASE_MS } : {}) });
+      await metadata.putImage({
+        reference: key,
+        owner,
+        platforms,
+        now: at,
+        ...(pin ? { pinnedUntil: at + PIN_LEASE_MS } : {}),
+      });
       warmUp.start(withDefaultTag(reference), key, platformsOf(platforms));
     },
     async describe(reference) {
@@ -128,7 +159,9 @@ export function createImages({ metadata, documents, blobs, warmUp, defaultPlatfo
     async release(reference, owner) {
       const repository = upstreamRepository(reference.registry, reference.repository);
       const wanted = manifestReferenceOf(reference);
-      const target = isDigest(wanted) ? { repository: repository.name, digest: wanted } : { repository: repository.name, tag: wanted };
+      const target = isDigest(wanted)
+        ? { repository: repository.name, digest: wanted }
+        : { repository: repository.name, tag: wanted };
       return metadata.releaseImage({ reference: keyOf(reference), owner, target, now: now() });
     },
     list: (page) => metadata.listImages(page),

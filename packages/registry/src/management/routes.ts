@@ -34,43 +34,46 @@ const Wish = z.strictObject({
 /** The management API: what the controllers (and people) ask of the registry apart from pulling and pushing. */
 export function addManagementRoutes(server: FastifyInstance, deps: ManagementDeps): void {
   const { images, collector, metadata } = deps;
-  server.register(async (api) => {
-    api.addHook("onRequest", (request) => requireToken(request, deps.token));
+  server.register(
+    async (api) => {
+      api.addHook("onRequest", (request) => requireToken(request, deps.token));
 
-    api.put("/images/:reference", async (request, reply) => {
-      const reference = referenceOf(request);
-      const wish = parse(Wish, request.body ?? {});
-      await images.want(reference, wish);
-      return reply.code(202).send(await images.describe(reference));
-    });
-    api.get("/images/:reference", async (request) => {
-      const description = await images.describe(referenceOf(request));
-      if (!description) throw new CodedError("NOT_FOUND", "no such image");
-      return description;
-    });
-    api.delete("/images/:reference", async (request, reply) => {
-      await images.release(referenceOf(request), parse(Owner, queryOf(request).get("owner") ?? "default"));
-      return reply.code(204).send();
-    });
-    api.get("/images", async (request, reply) => {
-      const query = queryOf(request);
-      const page = pageOf(query);
-      const owner = query.get("owner");
-      const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parse(Owner, owner) }) });
-      const last = found.at(-1);
-      if (last && found.length === page.limit) {
-        const suffix = owner === null ? "" : `&owner=${encodeURIComponent(owner)}`;
-        reply.header("link", nextLink("/api/v1/images", page, last.reference).replace(">;", `${suffix}>;`));
-      }
-      return { images: found };
-    });
-    api.get("/stats", async () => ({
-      startedAt: deps.startedAt.toISOString(),
-      ...(await metadata.usage()),
-      reviewBacklog: (await metadata.reviewBacklog()).length,
-    }));
-    api.post("/gc", () => collector.fullPass());
-  }, { prefix: "/api/v1" });
+      api.put("/images/:reference", async (request, reply) => {
+        const reference = referenceOf(request);
+        const wish = parse(Wish, request.body ?? {});
+        await images.want(reference, wish);
+        return reply.code(202).send(await images.describe(reference));
+      });
+      api.get("/images/:reference", async (request) => {
+        const description = await images.describe(referenceOf(request));
+        if (!description) throw new CodedError("NOT_FOUND", "no such image");
+        return description;
+      });
+      api.delete("/images/:reference", async (request, reply) => {
+        await images.release(referenceOf(request), parse(Owner, queryOf(request).get("owner") ?? "default"));
+        return reply.code(204).send();
+      });
+      api.get("/images", async (request, reply) => {
+        const query = queryOf(request);
+        const page = pageOf(query);
+        const owner = query.get("owner");
+        const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parse(Owner, owner) }) });
+        const last = found.at(-1);
+        if (last && found.length === page.limit) {
+          const suffix = owner === null ? "" : `&owner=${encodeURIComponent(owner)}`;
+          reply.header("link", nextLink("/api/v1/images", page, last.reference).replace(">;", `${suffix}>;`));
+        }
+        return { images: found };
+      });
+      api.get("/stats", async () => ({
+        startedAt: deps.startedAt.toISOString(),
+        ...(await metadata.usage()),
+        reviewBacklog: (await metadata.reviewBacklog()).length,
+      }));
+      api.post("/gc", () => collector.fullPass());
+    },
+    { prefix: "/api/v1" },
+  );
 }
 
 async function requireToken(request: FastifyRequest, token: SecretFile | undefined): Promise<void> {
@@ -87,7 +90,10 @@ function referenceOf(request: FastifyRequest): ImageReference {
   const text = (request.params as { reference: string }).reference;
   const reference = parseImageReference(text);
   if (reference) return reference;
-  throw new CodedError("BAD_REQUEST", "not an image reference: expected a URL-encoded [registry/]repository[:tag][@digest]");
+  throw new CodedError(
+    "BAD_REQUEST",
+    "not an image reference: expected a URL-encoded [registry/]repository[:tag][@digest]",
+  );
 }
 
 function queryOf(request: FastifyRequest): URLSearchParams {

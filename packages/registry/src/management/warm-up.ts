@@ -41,7 +41,9 @@ export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps
   async function warm(reference: ImageReference, platforms: readonly Platform[]): Promise<void> {
     const repository = upstreamRepository(reference.registry, reference.repository);
     const wanted = manifestReferenceOf(reference);
-    const root = await (isDigest(wanted) ? manifests.byDigest(repository, wanted) : manifests.byTag(repository, wanted));
+    const root = await (isDigest(wanted)
+      ? manifests.byDigest(repository, wanted)
+      : manifests.byTag(repository, wanted));
     const load: LoadManifest = async (digest) => {
       const { record } = await manifests.byDigest(repository, digest);
       return { record, bytes: await documents.load(record.digest) };

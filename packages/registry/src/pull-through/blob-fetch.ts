@@ -167,7 +167,15 @@ async function closeWhenUnused(state: State): Promise<void> {
 }
 
 /** A client's view: reads from disk up to what may be seen, then waits. */
-function createFollower({ state, progress, range }: { state: State; progress: Progress; range: ByteRange | undefined }): ByteReader {
+function createFollower({
+  state,
+  progress,
+  range,
+}: {
+  state: State;
+  progress: Progress;
+  range: ByteRange | undefined;
+}): ByteReader {
   let position = range?.start ?? 0;
   const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1;
   const closing = new AbortController();

@@ -70,7 +70,8 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
       if (blob && (await metadata.isLinked(repository.name, digest))) return { kind: "stored", size: blob.size };
       const other = active(digest);
       if (blob || (other && !other.repositories.has(repository.name))) await vouch(repository, digest);
-      if (blob && (await metadata.linkBlob({ repository, digest, now: Date.now() }))) return { kind: "stored", size: blob.size };
+      if (blob && (await metadata.linkBlob({ repository, digest, now: Date.now() })))
+        return { kind: "stored", size: blob.size };
       // From here on nothing is awaited: two callers cannot both start.
       const running = active(digest);
       if (!running) return { kind: "fetching", fetch: start(repository, digest, priority), joined: false };
@@ -82,7 +83,12 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
 
 function fetchFrom(
   deps: BlobSourceDeps,
-  { repository, digest, priority, repositories }: {
+  {
+    repository,
+    digest,
+    priority,
+    repositories,
+  }: {
     repository: UpstreamRepository;
     digest: Digest;
     priority: Priority;

@@ -23,7 +23,11 @@ export type ManifestSource = {
   /** @throws UpstreamError when nothing is held and the upstream fails */
   byDigest(repository: UpstreamRepository, digest: Digest): Promise<ResolvedManifest>;
   /** tag → digest: fresh from the store, else confirmed upstream, else stale. `refresh` asks upstream at any age. */
-  byTag(repository: UpstreamRepository, tag: string, options?: { readonly refresh?: boolean }): Promise<ResolvedManifest>;
+  byTag(
+    repository: UpstreamRepository,
+    tag: string,
+    options?: { readonly refresh?: boolean },
+  ): Promise<ResolvedManifest>;
   /** The document is known but its bytes are lost: fetch them again. */
   refetch(repository: UpstreamRepository, digest: Digest): Promise<void>;
 };
@@ -42,7 +46,11 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   const flights = createSingleFlight<ResolvedManifest>();
   const failures = createNegativeCache({ now });
 
-  async function store(repository: UpstreamRepository, manifest: UpstreamManifest, tags: readonly string[]): Promise<ManifestRecord> {
+  async function store(
+    repository: UpstreamRepository,
+    manifest: UpstreamManifest,
+    tags: readonly string[],
+  ): Promise<ManifestRecord> {
     const { bytes, digest, mediaType } = manifest;
     const parsed = parseManifest(bytes, mediaType);
     const { record } = await deps.storeManifest({ repository, digest, bytes, parsed, tags, requireReferences: false });
@@ -80,7 +88,11 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     return { record, outcome: "hit" };
   }
 
-  async function serveStale(repository: UpstreamRepository, held: TagRecord, error: unknown): Promise<ResolvedManifest> {
+  async function serveStale(
+    repository: UpstreamRepository,
+    held: TagRecord,
+    error: unknown,
+  ): Promise<ResolvedManifest> {
     const record = await metadata.manifest(repository.name, held.digest);
     if (!record || !isServableStale(error)) throw error;
     if (held.staleSince === null) await metadata.markTag(repository.name, held.name, { staleSince: now() });
@@ -129,7 +141,10 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     },
     async byTag(repository, tag, { refresh = false } = {}) {
       const held = refresh ? undefined : await fresh(repository, tag);
-      return held ?? joined(`${repository.name}:${tag}${refresh ? " refresh" : ""}`, () => revalidate(repository, tag, refresh));
+      return (
+        held ??
+        joined(`${repository.name}:${tag}${refresh ? " refresh" : ""}`, () => revalidate(repository, tag, refresh))
+      );
     },
   };
 }

@@ -17,7 +17,11 @@ export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
     help: "Requests for manifests and blobs by how they were answered; upstream is empty for local repositories",
     labels: ["kind", "upstream", "outcome"],
   });
-  const bytes = metrics.counter({ name: "upstream_bytes_total", help: "Bytes read from upstreams", labels: ["upstream"] });
+  const bytes = metrics.counter({
+    name: "upstream_bytes_total",
+    help: "Bytes read from upstreams",
+    labels: ["upstream"],
+  });
   const resumes = metrics.counter({
     name: "upstream_resumes_total",
     help: "Upstream reads that broke off and were resumed",
@@ -28,7 +32,11 @@ export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
     help: "Tags served although the upstream could not confirm them, by reason",
     labels: ["upstream", "reason"],
   });
-  const served = metrics.counter({ name: "served_bytes_total", help: "Blob bytes sent to clients", labels: ["source"] });
+  const served = metrics.counter({
+    name: "served_bytes_total",
+    help: "Blob bytes sent to clients",
+    labels: ["source"],
+  });
   return {
     answered: (kind, upstream, outcome) => answers.inc({ kind, upstream, outcome }),
     upstreamBytes: (upstream, count) => bytes.inc({ upstream }, count),

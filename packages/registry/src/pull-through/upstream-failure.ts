@@ -8,6 +8,7 @@ export function toClientError(error: unknown, what: "manifest" | "blob"): unknow
 
 /** May the upstream answer better when asked again in a moment? */
 export function isTransient(error: unknown): boolean {
-  if (isUpstreamError(error)) return error.kind === "unreachable" || error.kind === "timeout" || error.kind === "server";
+  if (isUpstreamError(error))
+    return error.kind === "unreachable" || error.kind === "timeout" || error.kind === "server";
   return !(error instanceof CodedError);
 }

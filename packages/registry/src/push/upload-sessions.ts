@@ -39,7 +39,12 @@ export type UploadSessionDeps = {
 /** Hash states kept for sessions between two requests; a forgotten one is made again from the file. */
 const REMEMBERED_STATES = 1_000;
 
-export function createUploadSessions({ blobs, metadata, digestLock, now = Date.now }: UploadSessionDeps): UploadSessions {
+export function createUploadSessions({
+  blobs,
+  metadata,
+  digestLock,
+  now = Date.now,
+}: UploadSessionDeps): UploadSessions {
   const writing = new Set<string>();
   const states = new Map<string, Verifier>();
 
@@ -133,7 +138,8 @@ export function createUploadSessions({ blobs, metadata, digestLock, now = Date.n
     },
     async cancel(repository, id) {
       await find(repository, id);
-      if (writing.has(id)) throw new CodedError("BLOB_UPLOAD_INVALID", "the upload session is being written to", { status: 409 });
+      if (writing.has(id))
+        throw new CodedError("BLOB_UPLOAD_INVALID", "the upload session is being written to", { status: 409 });
       await forget(id);
     },
     async purge(before) {

@@ -25,7 +25,9 @@ export function isHead(exchange: Exchange): boolean {
 /** RFC 9211: how this cache handled the request. */
 export function cacheStatus(repository: Repository, outcome: Outcome): Record<string, string> {
   if (!isUpstream(repository)) return {};
-  const parameters = { hit: "hit", miss: "fwd=miss", joined: "fwd=miss; collapsed", stale: "hit; detail=stale" }[outcome];
+  const parameters = { hit: "hit", miss: "fwd=miss", joined: "fwd=miss; collapsed", stale: "hit; detail=stale" }[
+    outcome
+  ];
   return { "cache-status": `cache-registry; ${parameters}` };
 }
 

@@ -76,14 +76,22 @@ export function manifestRoutes(deps: ManifestRouteDeps): Methods<ManifestEndpoin
 function checkReference(reference: string): void {
   if (looksLikeDigest(reference)) parseDigest(reference);
   else if (!isTag(reference)) {
-    throw new CodedError("MANIFEST_INVALID", "invalid tag: allowed are 1 to 128 characters of [a-zA-Z0-9_.-], the first no . or -");
+    throw new CodedError(
+      "MANIFEST_INVALID",
+      "invalid tag: allowed are 1 to 128 characters of [a-zA-Z0-9_.-], the first no . or -",
+    );
   }
 }
 
 function tooLarge(): CodedError {
-  return new CodedError("MANIFEST_INVALID", `manifests of more than ${MAX_MANIFEST_BYTES} bytes are not accepted`, { status: 413 });
+  return new CodedError("MANIFEST_INVALID", `manifests of more than ${MAX_MANIFEST_BYTES} bytes are not accepted`, {
+    status: 413,
+  });
 }
 
 function matches(ifNoneMatch: string | undefined, digest: string): boolean {
-  return ifNoneMatch?.split(",").some((tag) => tag.trim().replace(/^W\//, "") === `"${digest}"` || tag.trim() === "*") ?? false;
+  return (
+    ifNoneMatch?.split(",").some((tag) => tag.trim().replace(/^W\//, "") === `"${digest}"` || tag.trim() === "*") ??
+    false
+  );
 }

@@ -8,9 +8,11 @@ const MAX_LAST = 512;
 /** `n` and `last` of a listing. @throws CodedError BAD_REQUEST naming the parameter */
 export function pageOf(query: URLSearchParams): Page {
   const n = query.get("n");
-  if (n !== null && !/^\d{1,10}$/.test(n)) throw new CodedError("BAD_REQUEST", "n must be a whole number of at most ten digits");
+  if (n !== null && !/^\d{1,10}$/.test(n))
+    throw new CodedError("BAD_REQUEST", "n must be a whole number of at most ten digits");
   const last = query.get("last");
-  if (last !== null && last.length > MAX_LAST) throw new CodedError("BAD_REQUEST", `last is longer than ${MAX_LAST} characters`);
+  if (last !== null && last.length > MAX_LAST)
+    throw new CodedError("BAD_REQUEST", `last is longer than ${MAX_LAST} characters`);
   const limit = n === null ? MAX_PAGE : Math.min(Number(n), MAX_PAGE);
   return last === null || last === "" ? { limit } : { limit, last };
 }

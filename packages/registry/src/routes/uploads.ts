@@ -66,7 +66,11 @@ function localOnly(repository: Repository): LocalRepository {
 }
 
 /** True when the blob is linked now. Without `from` any local repository will do; anything else falls back to a session. */
-async function mountBlob({ metadata, resolveName }: UploadRouteDeps, { repository, query }: Exchange, mount: string): Promise<boolean> {
+async function mountBlob(
+  { metadata, resolveName }: UploadRouteDeps,
+  { repository, query }: Exchange,
+  mount: string,
+): Promise<boolean> {
   if (!isDigest(mount)) return false;
   const from = query.get("from");
   const source = from === null ? await metadata.findLocalLink(mount) : resolveName(from).name;
@@ -103,5 +107,8 @@ function accepted({ reply, name }: Exchange, id: string, offset: number, status:
 }
 
 function created({ reply, name }: Exchange, digest: string): FastifyReply {
-  return reply.code(201).headers({ location: `/v2/${name}/blobs/${digest}`, "docker-content-digest": digest }).send();
+  return reply
+    .code(201)
+    .headers({ location: `/v2/${name}/blobs/${digest}`, "docker-content-digest": digest })
+    .send();
 }
