@@ -56,10 +56,14 @@ export type TagRecord = {
 export type Page = { readonly last?: string; readonly limit: number };
 
 export interface RepositoryStore {
+  /** Does it hold anything, a manifest or a linked blob? */
   hasRepository(name: string): Promise<boolean>;
   /** Repositories that hold at least one manifest. */
   listRepositories(page: Page): Promise<RepositoryKey[]>;
-  /** Also links the manifest's own bytes as a blob of the repository. */
+  /**
+   * Also links the manifest's own bytes as a blob of the repository (call it under the digest lock, with the commit of
+   * the bytes). @throws CodedError DENIED when the repository's name belongs to another origin
+   */
   putManifest(put: PutManifest): Promise<{ readonly missing: readonly Digest[] }>;
   manifest(repository: string, digest: Digest): Promise<ManifestRecord | undefined>;
   /** What the manifest points to, in the order of its document. */
@@ -95,6 +99,7 @@ export interface BlobLinkStore {
   /**
    * The bytes are in place: the blob is live (a new generation when it was `deleting` or absent) and linked. Also used to
    * link a live blob again (mount); returns false when `size` is undefined and the blob is not live.
+   * @throws CodedError DENIED when the repository's name belongs to another origin
    */
   linkBlob(link: {
     readonly repository: RepositoryKey;
@@ -108,7 +113,10 @@ export interface BlobLinkStore {
   touchBlobs(
     touches: readonly { readonly repository: string; readonly digest: Digest; readonly at: number }[],
   ): Promise<void>;
-  /** Bytes are gone although the row says otherwise: forget row and links, so that the content is fetched again. */
+  /**
+   * Bytes are gone although the row says otherwise: forget row and links, so that the content is fetched again. Only under
+   * the digest lock and after a `stat` there: bytes committed a moment ago would lose their links.
+   */
   forgetBlob(digest: Digest): Promise<void>;
   /** Sum and count of live blobs, for stats; kept by the driver, never a scan. */
   usage(): Promise<{
@@ -158,7 +166,8 @@ export interface ImageStore {
   listImages(page: Page & { readonly owner?: string }): Promise<ImageRecord[]>;
   /**
    * Drops the owner's reference and pin. When it was the last one, `target` goes too: a tag is deleted, so that its
-   * manifest becomes a candidate for review after the grace; a digest only loses the pin and becomes a candidate.
+   * manifest becomes a candidate for review after the grace; a digest only loses the pin and becomes a candidate. The tag
+   * of a local repository stays: it was pushed.
    * False when the owner held no such reference.
    */
   releaseImage(release: {
@@ -193,7 +202,8 @@ export interface ReviewStore {
    * Decide about a manifest. Needed: a tag, a parent index in the repository, an image pin or owner by digest, a live
    * subject; or `untaggedLocal` keeps it; or (of an upstream) it was pulled after it lost its last reference, or never
    * had one, and was pulled within `unusedFor`. Not needed and older than the grace: removed with its references, whose
-   * digests are queued in turn. Otherwise the task is postponed or dropped.
+   * digests are queued in turn. Otherwise the task is postponed or dropped. `kept` also when the manifest is not there.
+   * A local manifest whose subject was there and went follows it after the grace, whatever `untaggedLocal` says.
    */
   reviewManifest(
     task: { readonly repository: string; readonly digest: Digest },
@@ -201,7 +211,8 @@ export interface ReviewStore {
   ): Promise<"removed" | "kept" | "postponed">;
   /**
    * Phase one of deleting a blob: links that no manifest of their repository backs and that are older than the grace go;
-   * when no link is left the blob is `deleting`: absent for everyone from here on. Returns its generation then.
+   * when no link is left the blob is `deleting`: absent for everyone from here on. Returns its generation then, and again
+   * until the deletion is finished or the blob is live again; its task stays due as long.
    */
   beginBlobDeletion(digest: Digest, rules: ReviewRules): Promise<BlobRecord | undefined>;
   /** Phase two, after the bytes are gone. Only the generation that was begun is removed. */

@@ -65,7 +65,11 @@ export function openOwned(options: WriterOptions): OwnedDatabase {
     return {
       db,
       close() {
-        db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        try {
+          db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        } catch {
+          // A full disk: the log stays and is read at the next opening.
+        }
         db.close();
         held.close();
       },
