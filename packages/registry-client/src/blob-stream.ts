@@ -40,6 +40,8 @@ export function createBlobStream(body: Readable, options: BlobStreamOptions): Re
       else done(failureOf(error, registry));
     },
   });
+  // Whoever reads it learns of a failure; one that comes before anyone does must not end the process.
+  stream.on("error", () => undefined);
   pipeline(body, stream, () => onEnd());
   return stream;
 }

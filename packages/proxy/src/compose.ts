@@ -1,0 +1,91 @@
+import { createUpstreamClient } from "@cache-registry/registry-client/client";
+import { createTargetResolver } from "@cache-registry/registry-client/target";
+import { createCertificate } from "@cache-registry/runtime/certificate";
+import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
+import type { Service } from "@cache-registry/runtime/lifecycle";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
+import { listen } from "@cache-registry/runtime/server";
+import { createApp } from "./app.ts";
+import { createBlobSources } from "./blob-sources.ts";
+import { createCacheClient } from "./cache-client.ts";
+import { createCachedAnswers } from "./cached-answer.ts";
+import { createCircuitBreaker } from "./circuit-breaker.ts";
+import type { ProxyConfig } from "./config.ts";
+import { createContinuation } from "./continuation.ts";
+import { createFailover } from "./failover.ts";
+import { createListeners, type Listeners } from "./listeners.ts";
+import { createProxyMetrics } from "./metrics.ts";
+import { createUpstreamAnswers } from "./upstream-answer.ts";
+
+/** After a failed connection to the cache, how long it is not tried again. */
+const CIRCUIT_WINDOW_MS = 1000;
+
+export type Proxy = {
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly listeners: Listeners;
+  /** All of them, the listeners last. */
+  readonly services: readonly Service[];
+};
+
+/** Names under which clients reach us; a namespace that says so says nothing. */
+function ownNames({ hosts, port }: ProxyConfig["listen"]): string[] {
+  return ["localhost", ...hosts].map((host) => `${host.includes(":") ? `[${host}]` : host}:${port}`);
+}
+
+/** All wiring. @throws ConfigError when a certificate cannot be read */
+export async function composeProxy(config: ProxyConfig, logger: Logger): Promise<Proxy> {
+  const metrics = createMetrics();
+  const health = createHealth();
+  const cache = createCacheClient(config.registry);
+  // The proxy has no policy of its own: it dials what the kubelet would have dialled.
+  const client = createUpstreamClient({ upstreams: config.upstreams, policy: "any", metrics, logger });
+  const breaker = createCircuitBreaker({ window: CIRCUIT_WINDOW_MS });
+  const proxyMetrics = createProxyMetrics(metrics, breaker);
+  const sources = createBlobSources({ cache, client });
+  const continuation = createContinuation({ sources, metrics: proxyMetrics, logger });
+  const failover = createFailover({
+    cached: createCachedAnswers({ cache, breaker, continuation }),
+    upstream: createUpstreamAnswers({ client, sources, continuation }),
+    breaker,
+    metrics: proxyMetrics,
+    logger,
+  });
+  // Virtual hosts are the registry's: clients reach the proxy by its own names only.
+  const upstreams = config.upstreams.map((upstream) => ({ ...upstream, hosts: [] }));
+  const targets = createTargetResolver({ upstreams, externalNames: ownNames(config.listen) });
+  const listeners = createListeners({
+    ...config.listen,
+    createApp: () => createApp({ failover, targets, logger, metrics, accessLog: config.log.access }),
+    logger,
+  });
+  const management = await managementService(config, { health, metrics, logger });
+  return {
+    health,
+    metrics,
+    listeners,
+    services: [management, { name: "clients", stop: () => closeAll(cache, client) }, listeners],
+  };
+}
+
+type Shared = { readonly health: Health; readonly metrics: Metrics; readonly logger: Logger };
+
+/** Shares its port like the listeners do, for an upgrade without a gap. */
+async function managementService({ management }: ProxyConfig, { health, metrics, logger }: Shared): Promise<Service> {
+  const { host, port, tls } = management;
+  const certificate = tls && (await createCertificate({ ...tls, name: "management", logger, metrics }));
+  const server = createManagementServer({ health, metrics, logger, certificate });
+  return {
+    name: "management",
+    start: () => listen(server, { host, port, reusePort: true }),
+    async stop() {
+      await server.close();
+      certificate?.close();
+    },
+  };
+}
+
+async function closeAll(...closing: readonly { close(): Promise<void> }[]): Promise<void> {
+  await Promise.all(closing.map((one) => one.close()));
+}

@@ -1,0 +1,36 @@
+import { upstreamListSchema } from "@cache-registry/registry-client/upstream";
+import {
+  duration,
+  httpUrl,
+  logSchema,
+  managementSchema,
+  port,
+  section,
+  shutdownSchema,
+} from "@cache-registry/runtime/config-types";
+import { z } from "zod";
+
+/** Configuration of the node's proxy. DESIGN §4. Times in milliseconds. */
+export const ProxyConfig = z.strictObject({
+  listen: section({
+    hosts: z
+      .array(z.string().min(1))
+      .min(1)
+      .default(["127.0.0.1", "::1"])
+      .describe("Addresses to listen on; one that the node lacks is logged and left out"),
+    port: port(7439).describe("Port to listen on"),
+  }),
+  registry: section({
+    url: httpUrl("http://cache-registry-registry:5000").describe("The cache that is asked first"),
+    connectTimeout: duration("200ms").describe(
+      "How long connecting to the cache may take before the upstream is asked",
+    ),
+  }),
+  upstreams: upstreamListSchema
+    .prefault([])
+    .describe("How registries are reached when the cache is down; those not listed at https://<registry>"),
+  management: managementSchema(8084),
+  log: logSchema(),
+  shutdown: shutdownSchema(),
+});
+export type ProxyConfig = z.output<typeof ProxyConfig>;

@@ -1,0 +1,85 @@
+import { CodedError } from "@cache-registry/core/errors";
+import type { UpstreamTarget } from "@cache-registry/registry-client/target";
+import { isUpstreamError, type UpstreamError } from "@cache-registry/registry-client/upstream-error";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { type Answer, type ContentRequest, isForUpstream } from "./answer.ts";
+import type { CachedAnswers, PassedBy } from "./cached-answer.ts";
+import type { CircuitBreaker } from "./circuit-breaker.ts";
+import type { ProxyMetrics } from "./metrics.ts";
+import type { UpstreamAnswers } from "./upstream-answer.ts";
+
+export type Failover = {
+  /** The cache's answer, or the upstream's where the table of DESIGN §4 says so. @throws CodedError */
+  answer(request: ContentRequest): Promise<Answer>;
+};
+
+export type FailoverOptions = {
+  readonly cached: CachedAnswers;
+  readonly upstream: UpstreamAnswers;
+  readonly breaker: CircuitBreaker;
+  readonly metrics: ProxyMetrics;
+  readonly logger: Logger;
+};
+
+type ToUpstream = ContentRequest<UpstreamTarget>;
+
+export function createFailover({ cached, upstream, breaker, metrics, logger }: FailoverOptions): Failover {
+  /** What the cache alone can answer: its own repositories, and lists. */
+  async function fromCacheAlone(request: ContentRequest): Promise<Answer> {
+    const result = await cached.get(request, true);
+    if ("answer" in result) return result.answer;
+    metrics.passedBy(result.passedBy);
+    const headers = { "retry-after": "1" };
+    throw new CodedError("UNAVAILABLE", "the cache is not available, and nobody else can answer this", { headers });
+  }
+
+  async function fromUpstream(request: ToUpstream): Promise<Answer> {
+    const { resource } = request;
+    if (resource.kind === "blob") return upstream.blob(request, resource.digest);
+    if (resource.kind === "manifest") return upstream.manifest(request, resource.reference);
+    return fromCacheAlone(request);
+  }
+
+  async function fromEither(request: ToUpstream): Promise<Answer> {
+    const first = breaker.allows() ? await cached.get(request, false) : ({ passedBy: "open" } as const);
+    if ("answer" in first) return first.answer;
+    metrics.passedBy(first.passedBy);
+    const { registry, repository } = request.target;
+    logger.info({ registry, repository, reason: first.passedBy }, "asking the upstream instead of the cache");
+    try {
+      return await fromUpstream(request);
+    } catch (error) {
+      request.signal.throwIfAborted();
+      if (!isUpstreamError(error)) throw error;
+      logger.warn({ registry, repository, kind: error.kind, status: error.status }, "the upstream did not help");
+      // The cache may be back since the circuit opened.
+      const second = first.passedBy === "open" ? await cached.get(request, false) : first;
+      if ("answer" in second) return second.answer;
+      throw refusalOf(error, request, second.passedBy);
+    }
+  }
+
+  return {
+    answer: async (request) =>
+      isForUpstream(request) && request.resource.kind !== "listing" ? fromEither(request) : fromCacheAlone(request),
+  };
+}
+
+/** What the client is told when neither the cache nor the upstream has it. */
+function refusalOf(error: UpstreamError, { resource }: ToUpstream, cache: PassedBy): CodedError {
+  const options = { cause: error, detail: { upstream: error.registry, kind: error.kind, cache } };
+  switch (error.kind) {
+    case "not-found":
+      return new CodedError(resource.kind === "blob" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN", error.message, options);
+    case "unauthorized":
+      return new CodedError(error.status === 403 ? "DENIED" : "UNAUTHORIZED", error.message, options);
+    case "rate-limited": {
+      const headers = { "retry-after": String(Math.max(1, Math.ceil((error.retryAfter ?? 0) / 1000))) };
+      return new CodedError("TOOMANYREQUESTS", error.message, { ...options, headers });
+    }
+    case "timeout":
+      return new CodedError("UPSTREAM_FAILED", error.message, { ...options, status: 504 });
+    default:
+      return new CodedError("UPSTREAM_FAILED", error.message, options);
+  }
+}
