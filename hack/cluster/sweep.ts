@@ -29,12 +29,12 @@ const PROGRAMS = [
 /** Says that a folder is a cluster's, and may be emptied. */
 const MARKER = ".cache-registry-cluster";
 
-/** @throws Error when the folder holds anything and was not made by this function */
+/** @throws Error when the folder holds more than a cluster that has ended leaves, and none was ever there */
 export async function claimDirectory(root: string): Promise<void> {
   await mkdir(root, { recursive: true });
   const entries = readdirSync(root);
-  if (entries.length && !entries.includes(MARKER))
-    throw new Error(`${root} is not empty, and a cluster would empty it`);
+  const ours = entries.includes(MARKER) || entries.every((entry) => entry === "logs");
+  if (!ours) throw new Error(`${root} is not empty, and a cluster would empty it`);
   await writeFile(join(root, MARKER), "");
 }
 
