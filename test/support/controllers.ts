@@ -113,3 +113,10 @@ export async function clean(client: KubeClient, others: readonly Resource<KubeOb
     for (const resource of kinds) if ((await client.list(resource)).items.length > 0) throw new Error("not gone yet");
   });
 }
+
+const CACHED = { apiVersion: "cache-registry.enix.io/v1alpha1", kind: "CachedImage" };
+
+/** A CachedImage as a user would write it. */
+export function cachedImage(name: string, spec: CachedImage["spec"]): CachedImage {
+  return { ...CACHED, metadata: { name }, spec };
+}

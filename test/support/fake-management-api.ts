@@ -44,7 +44,12 @@ export async function startFakeManagementApi(token?: string): Promise<FakeManage
       startedAt += 1;
       if (!keep) images.clear();
     },
-    close: () => new Promise((resolve) => void server.close(() => resolve()).closeAllConnections()),
+    close() {
+      server.closeAllConnections();
+      return new Promise((resolve) => {
+        server.close(() => resolve());
+      });
+    },
   };
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -20,13 +20,14 @@ afterEach(() => {
 async function start(handler: Handler) {
   const seen: Seen[] = [];
   let invalidated = 0;
-  server = createServer(async (request, response) => {
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let body = "";
     for await (const chunk of request) body += String(chunk);
     const entry = { method: request.method ?? "", url: request.url ?? "", headers: request.headers, body };
     seen.push(entry);
     handler(entry, response);
-  });
+  }
+  server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const port = typeof address === "object" ? address?.port : 0;

@@ -1,0 +1,130 @@
+import { describe, expect, it } from "vitest";
+import { type RegistryImage, RegistryRefusal } from "../registry/management-client.ts";
+import { createPrewarm, PREWARM_TIMING } from "./prewarm.ts";
+
+type State = RegistryImage["state"];
+
+function setup() {
+  const world = { now: 0, instance: "1", state: "ready" as State | undefined, error: undefined as Error | undefined };
+  const asked: (readonly string[] | undefined)[] = [];
+  const signal = new AbortController().signal;
+  const prewarm = createPrewarm({
+    registry: {
+      async warmUp(_reference, { platforms, owner }) {
+        if (world.error) throw world.error;
+        expect(owner).toBe("me");
+        asked.push(platforms);
+      },
+      async image(reference) {
+        if (world.error) throw world.error;
+        return world.state && { reference, state: world.state };
+      },
+    },
+    monitor: {
+      get instance() {
+        return world.instance;
+      },
+      refresh: async () => {},
+    },
+    owner: "me",
+    clock: () => world.now,
+    timing: PREWARM_TIMING,
+  });
+  const look = (wish: { platforms?: readonly string[]; wanted?: boolean } = {}) =>
+    prewarm.observe("r", { platforms: wish.platforms, wanted: wish.wanted ?? true }, signal);
+  return { world, asked, prewarm, look };
+}
+
+describe("createPrewarm", () => {
+  it("asks once, and then only looks", async () => {
+    const { asked, look } = setup();
+    for (let turn = 0; turn < 5; turn += 1) await look();
+    expect(asked).toHaveLength(1);
+  });
+
+  it("renews the pin long before its lease of 7 days ends", async () => {
+    const { world, asked, look } = setup();
+    for (let day = 0; day < 14; day += 1) {
+      world.now = day * 86_400_000;
+      await look();
+    }
+    expect(asked).toHaveLength(14);
+  });
+
+  it("asks again when the registry was restarted, was emptied, or when other platforms are wanted", async () => {
+    const { world, asked, look } = setup();
+    await look();
+    world.instance = "2";
+    await look();
+    expect(asked).toHaveLength(2);
+    world.state = undefined;
+    expect(await look()).toMatchObject({ kind: "known", image: { state: "pending" } });
+    expect(asked).toHaveLength(3);
+    world.state = "ready";
+    await look({ platforms: ["linux/arm64"] });
+    expect(asked.at(-1)).toEqual(["linux/arm64"]);
+  });
+
+  it("asks again for what stays pending, but not while it is being pulled", async () => {
+    const { world, asked, look } = setup();
+    world.state = "pulling";
+    await look();
+    world.now = 3_600_000;
+    await look();
+    expect(asked).toHaveLength(1);
+    world.state = "pending";
+    await look();
+    expect(asked).toHaveLength(2);
+    world.now += 5_000;
+    await look();
+    expect(asked).toHaveLength(2);
+  });
+
+  it("tries failures again with growing pauses, only while somebody waits", async () => {
+    const { world, asked, look } = setup();
+    world.state = "failed";
+    const times: number[] = [];
+    for (; world.now < 3_600_000; world.now += 1_000) {
+      const before = asked.length;
+      await look();
+      if (asked.length > before) times.push(world.now);
+    }
+    const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(pauses.length).toBeGreaterThan(4);
+    expect(pauses[0]).toBeLessThanOrEqual(PREWARM_TIMING.retryInitial + 1_000);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(PREWARM_TIMING.retryMax + 1_000);
+    expect(pauses.at(-1)).toBeGreaterThan((pauses[0] ?? 0) * 4);
+    const count = asked.length;
+    world.now += PREWARM_TIMING.retryMax;
+    await look({ wanted: false });
+    expect(asked).toHaveLength(count);
+  });
+
+  it("takes a refusal about the image for a failure with its reason, and one about access for being away", async () => {
+    const { world, look } = setup();
+    world.error = new RegistryRefusal(404, "upstreamPolicy does not allow ghcr.io");
+    expect(await look()).toMatchObject({
+      kind: "known",
+      image: { state: "failed", error: "upstreamPolicy does not allow ghcr.io" },
+    });
+    world.error = new RegistryRefusal(401, "authentication required");
+    expect((await look()).kind).toBe("unreachable");
+    world.error = new Error("ECONNREFUSED");
+    expect((await look()).kind).toBe("unreachable");
+  });
+
+  it("looks seldom at what is ready, soon at what moves", async () => {
+    const { world, look } = setup();
+    expect((await look()).lookAgainAfter).toBeGreaterThan(200_000);
+    world.state = "pulling";
+    expect((await look()).lookAgainAfter).toBe(1_000);
+  });
+
+  it("asks anew for what was released", async () => {
+    const { asked, prewarm, look } = setup();
+    await look();
+    prewarm.forget("r");
+    await look();
+    expect(asked).toHaveLength(2);
+  });
+});

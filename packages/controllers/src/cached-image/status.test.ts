@@ -1,0 +1,131 @@
+import type { CachedImageStatus } from "@cache-registry/kube/cached-image";
+import { findCondition } from "@cache-registry/kube/conditions";
+import { describe, expect, it } from "vitest";
+import type { RegistryImage } from "../registry/management-client.ts";
+import { lifetimeOf } from "./expiry.ts";
+import type { Observation } from "./prewarm.ts";
+import { isTransition, statusOf, writeDelay } from "./status.ts";
+import { transitionNotes } from "./transitions.ts";
+
+const now = new Date("2026-01-31T00:00:00.500Z");
+
+function known(image: Partial<RegistryImage>): Observation {
+  return { kind: "known", image: { reference: "r", state: "ready", ...image }, lookAgainAfter: 0 };
+}
+
+const unreachable: Observation = { kind: "unreachable", lookAgainAfter: 0 };
+
+type Options = { current?: CachedImageStatus; pods?: string[]; observation?: Observation; downFor?: number };
+
+function status({ current, pods = ["ns/a"], observation, downFor }: Options = {}): CachedImageStatus {
+  const users = { pods, owners: [] };
+  const lifetime = lifetimeOf({ now, users, retain: false, unusedSince: undefined, expiryDelay: 10_000 });
+  const down = downFor === undefined ? undefined : { since: new Date(now.getTime() - downFor), message: "refused" };
+  return statusOf({ now, current, users, lifetime, observation, down });
+}
+
+const ready = status({ observation: known({ digest: "sha256:1", size: 10, progress: 100 }) });
+
+describe("statusOf", () => {
+  it.each([
+    ["pending", "Pending", "False"],
+    ["pulling", "Pulling", "False"],
+    ["ready", "Ready", "True"],
+    ["stale", "Stale", "True"],
+    ["failed", "Failed", "False"],
+  ] as const)("an image that is %s is %s", (state, phase, condition) => {
+    const result = status({ observation: known({ state }) });
+    expect(result.phase).toBe(phase);
+    expect(findCondition(result.conditions, "Ready")?.status).toBe(condition);
+  });
+
+  it("is Expiring when nothing names the image, with both times in whole seconds", () => {
+    const result = status({ pods: [], observation: known({}) });
+    expect(result).toMatchObject({
+      phase: "Expiring",
+      usedBy: { count: 0 },
+      unusedSince: "2026-01-31T00:00:00Z",
+      expiresAt: "2026-01-31T00:00:10Z",
+    });
+    expect(findCondition(result.conditions, "Ready")?.status).toBe("True");
+  });
+
+  it("lists at most ten pods and counts all", () => {
+    const pods = Array.from({ length: 25 }, (_, index) => `ns/${index}`);
+    const { usedBy } = status({ pods, observation: known({}) });
+    expect(usedBy?.count).toBe(25);
+    expect(usedBy?.pods).toHaveLength(10);
+  });
+
+  it("stays as it was while the registry restarts", () => {
+    const result = status({ current: ready, observation: unreachable, downFor: 20_000 });
+    expect(result).toEqual(ready);
+  });
+
+  it("says that nobody knows when the registry is away for long, and keeps the facts", () => {
+    const result = status({ current: ready, observation: unreachable, downFor: 60_000 });
+    expect(result).toMatchObject({ phase: "Ready", digest: "sha256:1", size: 10 });
+    expect(findCondition(result.conditions, "Ready")).toMatchObject({
+      status: "Unknown",
+      reason: "RegistryUnreachable",
+    });
+  });
+
+  it("is itself again, not Expiring, when used again while the registry is away", () => {
+    const expiring = status({ current: ready, pods: [], observation: known({ digest: "sha256:1", size: 10 }) });
+    expect(status({ current: expiring, observation: unreachable }).phase).toBe("Ready");
+  });
+
+  it("carries the registry's reason, cut to a sane length", () => {
+    const result = status({ observation: known({ state: "failed", error: "x".repeat(5_000) }) });
+    const message = findCondition(result.conditions, "Ready")?.message ?? "";
+    expect(message.length).toBeLessThan(600);
+    expect(message).toMatch(/^The image could not be fetched: x+\. It is tried again\.$/);
+  });
+});
+
+describe("writeDelay", () => {
+  const pulling = (progress: number): CachedImageStatus =>
+    status({ observation: known({ state: "pulling", progress }) });
+  const podCount = (count: number): CachedImageStatus =>
+    status({ pods: Array.from({ length: count }, (_, index) => `ns/${index}`), observation: known({}) });
+
+  it("lets transitions through at once", () => {
+    expect(writeDelay(pulling(50), ready, 0)).toBe(0);
+    expect(writeDelay(undefined, ready, 0)).toBe(0);
+    expect(writeDelay(podCount(0), podCount(1), 0)).toBe(0);
+  });
+
+  it("lets progress through every 10 percent or 5 seconds", () => {
+    expect(writeDelay(pulling(50), pulling(60), 0)).toBe(0);
+    expect(writeDelay(pulling(50), pulling(59), 1_000)).toBe(4_000);
+    expect(writeDelay(pulling(50), pulling(59), 5_000)).toBe(0);
+  });
+
+  it("does not write for each pod of a rollout", () => {
+    expect(isTransition(podCount(3), podCount(4))).toBe(false);
+    expect(writeDelay(podCount(3), podCount(4), 2_000)).toBe(3_000);
+  });
+});
+
+describe("transitionNotes", () => {
+  const reasons = (before: CachedImageStatus | undefined, after: CachedImageStatus): string[] =>
+    transitionNotes(before, after).map(({ reason }) => reason);
+  const failed = status({ observation: known({ state: "failed", error: "no" }) });
+  const expiring = status({ current: ready, pods: [], observation: known({}) });
+
+  it("tells of Warmed, WarmUpFailed and Expiring, once each", () => {
+    expect(reasons(undefined, ready)).toEqual(["Warmed"]);
+    expect(reasons(ready, ready)).toEqual([]);
+    expect(reasons(undefined, failed)).toEqual(["WarmUpFailed"]);
+    expect(reasons(failed, failed)).toEqual([]);
+    expect(reasons(failed, ready)).toEqual(["Warmed"]);
+    expect(reasons(ready, expiring)).toEqual(["Expiring"]);
+    expect(reasons(expiring, ready)).toEqual([]);
+  });
+
+  it("does not call a registry that came back a warm-up", () => {
+    const away = status({ current: ready, observation: unreachable, downFor: 60_000 });
+    expect(reasons(away, ready)).toEqual([]);
+  });
+});

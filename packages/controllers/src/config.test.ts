@@ -1,0 +1,41 @@
+import { loadConfig } from "@cache-registry/runtime/config";
+import { describe, expect, it } from "vitest";
+import { ControllersConfig } from "./config.ts";
+
+const url = { CREG_REGISTRY__URL: "http://registry:8081" };
+
+function load(env: Record<string, string>) {
+  return loadConfig({ schema: ControllersConfig, env: { ...url, ...env } });
+}
+
+describe("ControllersConfig", () => {
+  it("has the defaults of the design", () => {
+    expect(load({})).toMatchObject({
+      mode: "rewrite",
+      endpoint: "localhost:7439",
+      registry: { url: "http://registry:8081" },
+      expiryDelay: 30 * 86_400_000,
+      platforms: "auto",
+      revisionsKept: 2,
+      leaderElection: { enabled: true },
+      management: { port: 8083 },
+    });
+  });
+
+  it("takes a plain number of days, as the ancestor chart did, and durations", () => {
+    expect(load({ CREG_EXPIRYDELAY: "7" }).expiryDelay).toBe(7 * 86_400_000);
+    expect(load({ CREG_EXPIRYDELAY: "10s" }).expiryDelay).toBe(10_000);
+    expect(() => load({ CREG_EXPIRYDELAY: "soon" })).toThrow(/expiryDelay/);
+  });
+
+  it("takes platforms as auto or a list", () => {
+    expect(load({ CREG_PLATFORMS: "[linux/amd64, linux/arm/v7]" }).platforms).toEqual(["linux/amd64", "linux/arm/v7"]);
+    expect(() => load({ CREG_PLATFORMS: "[amd64]" })).toThrow(/platforms/);
+  });
+
+  it("refuses what it does not know, and two tokens at once", () => {
+    expect(() => load({ CREG_NOPE: "1" })).toThrow(/nope/i);
+    expect(() => loadConfig({ schema: ControllersConfig, env: {} })).toThrow(/registry/);
+    expect(() => load({ CREG_REGISTRY__TOKENFILE: "/a", CREG_REGISTRY__TOKENSECRET__NAME: "b" })).toThrow(/not both/);
+  });
+});
