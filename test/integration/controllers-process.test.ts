@@ -7,11 +7,21 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
 import { createLeaderElection } from "../../packages/kube/src/leader-election.ts";
-import { CACHED_IMAGES, DEPLOYMENTS, LEASES, PODS, SECRETS } from "../../packages/kube/src/resource.ts";
+import type { KubeObject } from "../../packages/kube/src/object.ts";
+import {
+  CACHED_IMAGES,
+  DEPLOYMENTS,
+  EVENTS,
+  LEASES,
+  PODS,
+  type Resource,
+  SECRETS,
+} from "../../packages/kube/src/resource.ts";
 import { silentLogger } from "../../packages/runtime/src/logger.ts";
 import { createMetrics } from "../../packages/runtime/src/metrics.ts";
 import { type ApiServer, startApiServer } from "../support/api-server.ts";
 import { applyDefinition, cachedPod, connect, recordOf } from "../support/controllers.ts";
+import { grantAccess } from "../support/controllers-access.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FakeManagementApi, startFakeManagementApi } from "../support/fake-management-api.ts";
 
@@ -27,6 +37,8 @@ beforeAll(async () => {
   server = await startApiServer();
   client = connect(server);
   await applyDefinition(client);
+  const lease = "cache-registry-controllers";
+  await grantAccess(client, { namespace: "default", lease, secret: SECRET.name, deployment: "controllers" });
   dir = await mkdtemp(join(tmpdir(), "creg-controllers-"));
 });
 
@@ -56,7 +68,7 @@ async function startReplica(name: string, registryUrl: string): Promise<Replica>
   );
   const env = {
     ...process.env,
-    KUBECONFIG: server.kubeconfig,
+    KUBECONFIG: server.limitedKubeconfig,
     POD_NAME: name,
     POD_NAMESPACE: "default",
     DEPLOYMENT_NAME: "controllers",
@@ -137,7 +149,12 @@ describe("cache-registry controllers", () => {
     await eventually(() => expect(registry.images.size).toBe(0));
     other.process.kill("SIGTERM");
     expect(await other.exit).toBe(0);
-    for (const replica of [first, ...replicas]) expect(replica.output()).not.toContain(token);
+    for (const replica of [first, ...replicas]) {
+      expect(replica.output()).not.toContain(token);
+      expect(replica.output()).not.toContain("orbidden");
+    }
+    const { items: events } = await client.list(EVENTS as Resource<KubeObject & { reason: string }>);
+    expect(new Set(events.map(({ reason }) => reason))).toEqual(new Set(["Warmed", "Expiring", "Expired"]));
     await registry.close();
   });
 });

@@ -13,6 +13,8 @@ import { ensureTools } from "../../hack/tools/ensure.ts";
 export interface ApiServer {
   /** Path of a kubeconfig with all rights. */
   readonly kubeconfig: string;
+  /** Path of a kubeconfig of the user `controllers`, who has the rights that the test gives. */
+  readonly limitedKubeconfig: string;
   readonly kubectl: string;
   /** Stops answering without closing a connection, as a hung machine does. */
   freeze(): void;
@@ -29,7 +31,7 @@ export async function startApiServer(): Promise<ApiServer> {
   const dir = await mkdtemp(join(tmpdir(), "creg-api-server-"));
   const [etcdPort, peerPort, apiPort] = await freePorts(3);
   const token = randomBytes(16).toString("hex");
-  const kubeconfig = await writeFiles(dir, token, apiPort ?? 0);
+  const { kubeconfig, limitedKubeconfig } = await writeFiles(dir, token, apiPort ?? 0);
   const etcd = run(join(dir, "etcd.log"), tools.etcd, [
     `--data-dir=${join(dir, "etcd")}`,
     `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
@@ -61,6 +63,7 @@ export async function startApiServer(): Promise<ApiServer> {
   await ready(apiPort ?? 0, token, server);
   return {
     kubeconfig,
+    limitedKubeconfig,
     kubectl: tools.kubectl ?? "",
     freeze: () => void server.kill("SIGSTOP"),
     thaw: () => void server.kill("SIGCONT"),
@@ -77,22 +80,31 @@ export async function startApiServer(): Promise<ApiServer> {
   };
 }
 
-async function writeFiles(dir: string, token: string, port: number): Promise<string> {
+type Kubeconfigs = { readonly kubeconfig: string; readonly limitedKubeconfig: string };
+
+async function writeFiles(dir: string, token: string, port: number): Promise<Kubeconfigs> {
   const kubeconfig = join(dir, "kubeconfig");
+  const limitedKubeconfig = join(dir, "limited-kubeconfig");
+  const limitedToken = randomBytes(16).toString("hex");
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  await writeFile(join(dir, "sa.key"), privateKey.export({ type: "pkcs1", format: "pem" }));
+  const users = [`${token},admin,admin,system:masters`, `${limitedToken},controllers,controllers`];
+  await writeFile(join(dir, "tokens.csv"), `${users.join("\n")}\n`);
+  await writeFile(kubeconfig, kubeconfigOf(port, token));
+  await writeFile(limitedKubeconfig, kubeconfigOf(port, limitedToken));
+  return { kubeconfig, limitedKubeconfig };
+}
+
+function kubeconfigOf(port: number, token: string): string {
   const cluster = { server: `https://127.0.0.1:${port}`, "insecure-skip-tls-verify": true };
-  const config = {
+  return JSON.stringify({
     apiVersion: "v1",
     kind: "Config",
     "current-context": "test",
     contexts: [{ name: "test", context: { cluster: "test", user: "test" } }],
     clusters: [{ name: "test", cluster }],
     users: [{ name: "test", user: { token } }],
-  };
-  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-  await writeFile(join(dir, "sa.key"), privateKey.export({ type: "pkcs1", format: "pem" }));
-  await writeFile(join(dir, "tokens.csv"), `${token},admin,admin,system:masters\n`);
-  await writeFile(kubeconfig, JSON.stringify(config));
-  return kubeconfig;
+  });
 }
 
 function run(log: string, program: string | undefined, args: readonly string[]): ChildProcess {

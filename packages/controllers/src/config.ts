@@ -68,8 +68,7 @@ export const ControllersConfig = z.strictObject({
     .describe("Newest ReplicaSets per Deployment that count as use, also at zero"),
   owner: z
     .string()
-    .min(1)
-    .max(128)
+    .regex(/^[A-Za-z0-9._:-]{1,128}$/, { error: "expected 1 to 128 characters of A-Z a-z 0-9 . _ : -" })
     .optional()
     .describe(
       "Name of this cluster in the registry's references and pins; default: the UID of the namespace kube-system",

@@ -1,0 +1,70 @@
+import type { KubeClient } from "../../packages/kube/src/client.ts";
+import type { KubeObject } from "../../packages/kube/src/object.ts";
+import type { Resource } from "../../packages/kube/src/resource.ts";
+
+const GROUP = "rbac.authorization.k8s.io";
+
+type Rule = { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] };
+
+/** What the controllers need everywhere, and not a verb more: the tests fail when one is missing. */
+export const CLUSTER_RULES: readonly Rule[] = [
+  {
+    apiGroups: ["cache-registry.enix.io"],
+    resources: ["cachedimages"],
+    verbs: ["get", "list", "watch", "create", "delete"],
+  },
+  { apiGroups: ["cache-registry.enix.io"], resources: ["cachedimages/status"], verbs: ["patch"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["namespaces"], resourceNames: ["kube-system"], verbs: ["get"] },
+  { apiGroups: ["apps"], resources: ["replicasets", "statefulsets", "daemonsets"], verbs: ["list", "watch"] },
+  { apiGroups: ["batch"], resources: ["cronjobs", "jobs"], verbs: ["list", "watch"] },
+  { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create"] },
+];
+
+/** In their own namespace. Creating cannot be limited to a name. */
+export function ownRules(names: { lease: string; secret: string; deployment: string }): readonly Rule[] {
+  return [
+    { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
+    {
+      apiGroups: ["coordination.k8s.io"],
+      resources: ["leases"],
+      resourceNames: [names.lease],
+      verbs: ["get", "update"],
+    },
+    { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
+    { apiGroups: [""], resources: ["secrets"], resourceNames: [names.secret], verbs: ["get"] },
+    { apiGroups: ["apps"], resources: ["deployments"], resourceNames: [names.deployment], verbs: ["get"] },
+  ];
+}
+
+function rbac(plural: string, kind: string, namespaced: boolean): Resource<KubeObject> {
+  return { group: GROUP, version: "v1", plural, kind, namespaced };
+}
+
+/** Gives the user `controllers` exactly those rights. */
+export async function grantAccess(
+  client: KubeClient,
+  names: { namespace: string; lease: string; secret: string; deployment: string },
+): Promise<void> {
+  const apiVersion = `${GROUP}/v1`;
+  const subjects = [{ apiGroup: GROUP, kind: "User", name: "controllers" }];
+  const everywhere = { name: "controllers" };
+  const own = { name: "controllers", namespace: names.namespace };
+  const roleRef = (kind: string) => ({ apiGroup: GROUP, kind, name: "controllers" });
+  const objects: [Resource<KubeObject>, KubeObject & Record<string, unknown>][] = [
+    [
+      rbac("clusterroles", "ClusterRole", false),
+      { apiVersion, kind: "ClusterRole", metadata: everywhere, rules: CLUSTER_RULES },
+    ],
+    [
+      rbac("clusterrolebindings", "ClusterRoleBinding", false),
+      { apiVersion, kind: "ClusterRoleBinding", metadata: everywhere, subjects, roleRef: roleRef("ClusterRole") },
+    ],
+    [rbac("roles", "Role", true), { apiVersion, kind: "Role", metadata: own, rules: ownRules(names) }],
+    [
+      rbac("rolebindings", "RoleBinding", true),
+      { apiVersion, kind: "RoleBinding", metadata: own, subjects, roleRef: roleRef("Role") },
+    ],
+  ];
+  for (const [resource, object] of objects) await client.create(resource, object);
+}
