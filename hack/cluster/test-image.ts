@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -46,6 +46,8 @@ export async function makeTestImage(options: TestImageOptions): Promise<TestImag
   const program = join(work, "program");
   await mkdir(program, { recursive: true });
   await copyFile(requireTool({ probe: probe ?? "" }, "probe"), join(program, "probe"));
+  // Images of different seeds share no layer: what is counted for one is not held because of another.
+  await writeFile(join(program, "seed"), seed);
   const programLayer = join(work, "program.tar");
   await packLayer(program, programLayer);
   const images: ImageSpec[] = [];

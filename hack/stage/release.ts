@@ -29,6 +29,8 @@ export interface Release {
     path: string,
     init?: { readonly method?: string; readonly body?: unknown },
   ): Promise<{ status: number; body: unknown }>;
+  /** What the chart printed after the installation. */
+  notes(): Promise<string>;
   uninstall(): Promise<void>;
 }
 
@@ -103,6 +105,7 @@ export async function installRelease({
       const text = await response.text();
       return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
     },
+    notes: async () => (await run(helm, ["get", "notes", ...target, name])).stdout,
     async uninstall() {
       await run(helm, ["uninstall", ...target, "--wait", "--timeout", "3m", name]);
     },

@@ -5,6 +5,7 @@ import { selfSigned } from "../self-signed.ts";
 
 export function uninstall(scene: () => Scene): void {
   const kubectl = (...args: string[]) => scene().stage.cluster.kubectl(args);
+  let finishing = "";
   const webhooks = () => kubectl("get", "mutatingwebhookconfigurations", "-o", "name");
 
   it("leaves no webhook of ours; new pods start as written, rewritten ones through the proxy that stays", async () => {
@@ -13,6 +14,7 @@ export function uninstall(scene: () => Scene): void {
     await scene().apply(pod("staying", "staying:1"));
     await scene().running("staying");
     expect(await webhooks()).toContain("cache-registry");
+    finishing = await release.notes();
     await release.uninstall();
     expect(await webhooks()).not.toContain("cache-registry");
 
@@ -31,19 +33,21 @@ export function uninstall(scene: () => Scene): void {
     await scene().deletePod("left-over");
   });
 
-  it("is finished by removing the proxy", async () => {
-    const { namespace } = scene().release;
-    await kubectl(
-      "-n",
-      namespace,
-      "delete",
-      "daemonset,configmap,serviceaccount,service",
-      "-l",
-      "app.kubernetes.io/name=cache-registry",
+  it("leaves nothing behind when the commands that the chart printed are run", async () => {
+    const { name, namespace } = scene().release;
+    const commands = [...finishing.matchAll(/^ +kubectl (.* ?delete .*)$/gm)].map(([, command = ""]) =>
+      command.trim().split(/ +/),
     );
+    expect(commands).toHaveLength(2);
+    for (const command of commands) await kubectl(...command);
+    const selector = `app.kubernetes.io/instance=${name}`;
     await waitUntil("the last pod to go", async () =>
       (await kubectl("-n", namespace, "get", "pods", "-o", "name")) === "" ? true : undefined,
     );
+    const kinds = "daemonsets,deployments,services,configmaps,secrets,serviceaccounts,roles,rolebindings,leases";
+    const left = await kubectl("-n", namespace, "get", kinds, "-o", "name");
+    expect(left.trim().split("\n").sort()).toEqual(["configmap/kube-root-ca.crt", "serviceaccount/default"]);
+    expect(await kubectl("get", "clusterroles,clusterrolebindings,crds", "-l", selector, "-o", "name")).toBe("");
     await kubectl("delete", "namespace", namespace, "--wait=true");
   });
 
