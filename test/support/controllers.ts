@@ -26,6 +26,7 @@ export const FAST: TermTiming = {
   prewarm: {
     ...TERM_TIMING.prewarm,
     lookAtReady: 2_000,
+    lookAtStale: 1_000,
     lookAtMoving: 200,
     lookAtUnreachable: 300,
     retryInitial: 300,

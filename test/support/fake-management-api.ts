@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 
 type State = "pending" | "pulling" | "ready" | "stale" | "failed";
-export type FakeImage = {
+type FakeImage = {
   state: State;
   progress: number;
   size: number;

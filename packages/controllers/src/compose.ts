@@ -60,6 +60,7 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   const election = createLeaderElection({ client: leaseClient, namespace, name, identity, logger, metrics });
   health.addCheck({ name: "lease", check: () => (enabled ? election.problem() : undefined) });
   health.addCheck({ name: "watches", check: () => term?.problem() });
+  health.addCheck({ name: "registry", warnOnly: true, check: () => term?.warning() });
   countImages(metrics, () => term?.images() ?? []);
 
   const { tls, host, port } = config.management;

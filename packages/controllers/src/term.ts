@@ -55,6 +55,8 @@ export type Term = {
   run(signal: AbortSignal): Promise<void>;
   /** Why the work does not go on, if so. */
   problem(): string | undefined;
+  /** What is wrong elsewhere and makes images wait. */
+  warning(): string | undefined;
   images(): Iterable<CachedImage>;
 };
 
@@ -139,6 +141,7 @@ export function createTerm(deps: TermDeps): Term {
   connect();
   return {
     images: () => images.values(),
+    warning: () => monitor.down && `registry not reachable: ${monitor.down.message}`,
     problem: () => informers.map((informer) => informer.problem()).find((problem) => problem !== undefined),
     async run(signal) {
       const synced = Promise.all(informers.map((informer) => informer.synced(signal)));

@@ -4,6 +4,7 @@ import type { Readable } from "node:stream";
 import { sleep } from "@cache-registry/runtime/backoff";
 import { createLimiter } from "@cache-registry/runtime/limiter";
 import { ApiError } from "./api-error.ts";
+import { createDeadline } from "./deadline.ts";
 import type { Connection, ConnectionSource } from "./kube-config.ts";
 import { createPacer } from "./pacer.ts";
 
@@ -82,12 +83,15 @@ export function createTransport(options: TransportOptions): Transport {
   }
 
   async function once(request: KubeRequest): Promise<unknown> {
-    const timeout = AbortSignal.timeout(request.timeout ?? DEFAULT_TIMEOUT);
-    const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout;
-    const response = await send({ ...request, signal }, false);
-    const text = await readText(response);
-    if (isOk(response)) return text === "" ? undefined : JSON.parse(text);
-    throw errorOf(response, text);
+    const deadline = createDeadline(request.timeout ?? DEFAULT_TIMEOUT, request.signal);
+    try {
+      const response = await send({ ...request, signal: deadline.signal }, false);
+      const text = await readText(response);
+      if (isOk(response)) return text === "" ? undefined : JSON.parse(text);
+      throw errorOf(response, text);
+    } finally {
+      deadline.end();
+    }
   }
 
   return {
@@ -103,18 +107,15 @@ export function createTransport(options: TransportOptions): Transport {
       }
     },
     async stream(request) {
-      const headers = new AbortController();
-      const timer = setTimeout(
-        () => headers.abort(new Error("the API server did not answer in time")),
-        request.timeout ?? DEFAULT_TIMEOUT,
-      );
-      const signal = request.signal ? AbortSignal.any([request.signal, headers.signal]) : headers.signal;
+      const deadline = createDeadline(request.timeout ?? DEFAULT_TIMEOUT, request.signal);
       try {
-        const response = await send({ ...request, signal }, true);
-        if (isOk(response)) return response;
-        throw errorOf(response, await readText(response));
-      } finally {
-        clearTimeout(timer);
+        const response = await send({ ...request, signal: deadline.signal }, true);
+        if (!isOk(response)) throw errorOf(response, await readText(response));
+        deadline.lift();
+        return response.once("close", () => deadline.end());
+      } catch (error) {
+        deadline.end();
+        throw error;
       }
     },
     close() {

@@ -5,7 +5,13 @@ import { createPrewarm, PREWARM_TIMING } from "./prewarm.ts";
 type State = RegistryImage["state"];
 
 function setup() {
-  const world = { now: 0, instance: "1", state: "ready" as State | undefined, error: undefined as Error | undefined };
+  const world = {
+    now: 0,
+    looks: 0,
+    instance: "1",
+    state: "ready" as State | undefined,
+    error: undefined as Error | undefined,
+  };
   const asked: (readonly string[] | undefined)[] = [];
   const signal = new AbortController().signal;
   const prewarm = createPrewarm({
@@ -16,6 +22,7 @@ function setup() {
         asked.push(platforms);
       },
       async image(reference) {
+        world.looks += 1;
         if (world.error) throw world.error;
         return world.state && { reference, state: world.state };
       },
@@ -37,9 +44,22 @@ function setup() {
 
 describe("createPrewarm", () => {
   it("asks once, and then only looks", async () => {
-    const { asked, look } = setup();
-    for (let turn = 0; turn < 5; turn += 1) await look();
+    const { world, asked, look } = setup();
+    for (let turn = 0; turn < 5; turn += 1) {
+      await look();
+      world.now += 400_000;
+    }
     expect(asked).toHaveLength(1);
+    expect(world.looks).toBe(5);
+  });
+
+  it("does not look for each pod of a rollout", async () => {
+    const { world, look } = setup();
+    for (let turn = 0; turn < 100; turn += 1) {
+      world.now += 1_000;
+      expect((await look()).lookAgainAfter).toBeLessThanOrEqual(360_000 - turn * 1_000);
+    }
+    expect(world.looks).toBe(1);
   });
 
   it("renews the pin long before its lease of 7 days ends", async () => {
@@ -58,6 +78,7 @@ describe("createPrewarm", () => {
     await look();
     expect(asked).toHaveLength(2);
     world.state = undefined;
+    world.now += 400_000;
     expect(await look()).toMatchObject({ kind: "known", image: { state: "pending" } });
     expect(asked).toHaveLength(3);
     world.state = "ready";
@@ -117,6 +138,7 @@ describe("createPrewarm", () => {
     const { world, look } = setup();
     expect((await look()).lookAgainAfter).toBeGreaterThan(200_000);
     world.state = "pulling";
+    world.now += 400_000;
     expect((await look()).lookAgainAfter).toBe(1_000);
   });
 

@@ -28,6 +28,7 @@ export type PrewarmTiming = {
   /** Pins are leases of 7 days. */
   readonly renewPin: number;
   readonly lookAtReady: number;
+  readonly lookAtStale: number;
   readonly lookAtMoving: number;
   readonly lookAtUnreachable: number;
   readonly retryInitial: number;
@@ -37,6 +38,7 @@ export type PrewarmTiming = {
 export const PREWARM_TIMING: PrewarmTiming = {
   renewPin: 86_400_000,
   lookAtReady: 300_000,
+  lookAtStale: 60_000,
   lookAtMoving: 1_000,
   lookAtUnreachable: 15_000,
   retryInitial: 30_000,
@@ -51,6 +53,8 @@ const ASK_AGAIN = 10_000;
 type Memory = {
   /** When and of which running registry, with which platforms, the image was asked for. */
   asked?: { readonly at: number; readonly instance: string | undefined; readonly platforms: string };
+  /** An image that is here stays so until there is reason to ask: each pod of a rollout is not one. */
+  seen?: { readonly image: RegistryImage; readonly until: number };
   failures?: Backoff;
   retryAt?: number;
 };
@@ -116,7 +120,8 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       const { size } = moving[state].add(reference);
       return Math.max(timing.lookAtMoving, (size / MAX_LOOKS) * 1_000);
     }
-    const spread = timing.lookAtReady * (0.8 + Math.random() * 0.4);
+    const pause = state === "stale" ? timing.lookAtStale : timing.lookAtReady;
+    const spread = pause * (0.8 + Math.random() * 0.4);
     if (state === "failed") return memory?.retryAt === undefined ? spread : Math.max(0, memory.retryAt - clock());
     if (memory) {
       memory.failures = undefined;
@@ -131,12 +136,24 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
   }
 
   function known(image: RegistryImage): Observation {
-    return { kind: "known", image, lookAgainAfter: lookAgainAfter(image) };
+    const delay = lookAgainAfter(image);
+    const memory = memories.get(image.reference);
+    const here = image.state === "ready" || image.state === "stale";
+    if (memory) memory.seen = here ? { image, until: clock() + delay } : undefined;
+    return { kind: "known", image, lookAgainAfter: delay };
+  }
+
+  function remembered(reference: string, wish: Wish): Observation | undefined {
+    const seen = memories.get(reference)?.seen;
+    if (seen === undefined || clock() >= seen.until || !isAsked(reference, wish)) return undefined;
+    return { kind: "known", image: seen.image, lookAgainAfter: seen.until - clock() };
   }
 
   return {
     async observe(reference, wish, signal) {
       if (monitor.instance === undefined) await monitor.refresh(signal);
+      const before = remembered(reference, wish);
+      if (before) return before;
       try {
         return known({ ...(await look(reference, wish, signal)), reference });
       } catch (error) {

@@ -31,8 +31,8 @@ export type CachedImageReconcilerDeps = {
 
 export const FIELD_MANAGER = "cache-registry-controllers";
 
-/** Who asked to delete it is not patient; the next look is soon. */
-const AFTER_REFUSED_EXPIRY = 5_000;
+/** What stopped the expiry changes something here too, and brings us back sooner; this is for a watch that is behind. */
+const AFTER_REFUSED_EXPIRY = 30_000;
 
 /** CachedImage → warm in the registry for as long as something names it, with a status that says so. */
 export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Reconcile {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
+import { createDeadline } from "@cache-registry/kube/deadline";
 import { z } from "zod";
 
 /** An image as the registry's management API describes it. */
@@ -78,15 +79,19 @@ export function createManagementClient(options: ManagementClientOptions): Manage
       headers["content-type"] = "application/json";
       headers["content-length"] = Buffer.byteLength(text);
     }
-    const both = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT)]);
-    const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
-    const open = secure ? https.request : http.request;
-    const request = open(`${options.url}${path}`, { method, agent, headers, signal: both }, resolve);
-    request.on("error", reject);
-    request.end(text);
-    const response = await promise;
-    const status = response.statusCode ?? 0;
-    return { status, body: await readJson(response), link: String(response.headers.link ?? "") };
+    const deadline = createDeadline(TIMEOUT, signal);
+    try {
+      const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
+      const open = secure ? https.request : http.request;
+      const request = open(`${options.url}${path}`, { method, agent, headers, signal: deadline.signal }, resolve);
+      request.on("error", (error) => reject(deadline.signal.aborted ? deadline.signal.reason : error));
+      request.end(text);
+      const response = await promise;
+      const status = response.statusCode ?? 0;
+      return { status, body: await readJson(response), link: String(response.headers.link ?? "") };
+    } finally {
+      deadline.end();
+    }
   }
 
   async function ask(call: Call): Promise<Answer> {
