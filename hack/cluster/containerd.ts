@@ -32,7 +32,7 @@ export async function ctr({ layout, tools }: Pick<ClusterContext, "layout" | "to
 
 /**
  * Removes an image by every name it has: the kubelet's side of containerd names each image also by digest and by
- * configuration, and content stays as long as any name does.
+ * configuration, and content stays as long as any name does. Waits for its containers to be gone.
  */
 export async function removeImage(context: Pick<ClusterContext, "layout" | "tools">, reference: string): Promise<void> {
   if (reference === PAUSE_IMAGE) throw new Error("pods cannot start without the pause image");
@@ -42,7 +42,14 @@ export async function removeImage(context: Pick<ClusterContext, "layout" | "tool
   if (!wanted)
     throw new Error(`no image ${reference} on the node; it has ${images.map(({ name }) => name).join(", ")}`);
   const names = images.filter(({ digest }) => digest === wanted.digest).map(({ name }) => name);
+  await waitFor(() => unused(context, names), { what: `containers of ${reference} to be gone`, components: [], timeoutMs: 90_000 });
   await ctr(context, ["images", "rm", "--sync", ...names]);
+}
+
+/** A container, also a dead one, keeps its layers unpacked: a later pull would then fetch none of them. */
+async function unused(context: Pick<ClusterContext, "layout" | "tools">, names: readonly string[]): Promise<boolean> {
+  const rows = (await ctr(context, ["containers", "ls"])).split("\n").slice(1);
+  return !rows.some((row) => names.includes(row.split(/\s+/)[1] ?? ""));
 }
 
 export function requireTool(tools: Readonly<Record<string, string>>, name: string): string {
