@@ -91,13 +91,22 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   });
 
   const uploads = createUploadSessions({ blobs, metadata, digestLock });
-  const reclaim = createReclaim({ blobs, metadata, digestLock });
+  const reclaim = createReclaim({ blobs, metadata, digestLock, pulls });
   const rules = {
     grace: config.gc.grace,
     untaggedLocal: config.gc.untagged.local === "keep" ? ("keep" as const) : config.gc.untagged.after,
     unusedFor: config.cache.unusedFor,
   };
-  const collector = createCollector({ metadata, reclaim, uploads, pulls, rules, logger, metrics });
+  const collector = createCollector({
+    metadata,
+    reclaim,
+    uploads,
+    pulls,
+    rules,
+    uploadIdle: config.uploads.idle,
+    logger,
+    metrics,
+  });
   const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, logger });
   const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
 
@@ -158,8 +167,9 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     health,
     services: [
       serverService({ name: "management", server: managementServer, listen: management }),
-      { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
+      // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.
       { name: "metadata store", start: () => metadata.start(), stop: () => metadata.close() },
+      { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
       { name: "upstreams", stop: () => client.close() },
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },

@@ -60,6 +60,9 @@ export const RegistryConfig = section({
     enabled: z.boolean().default(true).describe("tags, manifests and blobs may be deleted by who may push"),
   }),
   gc: gcSchema,
+  uploads: section({
+    idle: duration("24h").describe("upload sessions that nobody continued for so long are given up"),
+  }),
   cache: section({ unusedFor: duration("30d").describe("cached, unowned and not pulled for so long: removed") }),
   log: logSchema(),
   shutdown: shutdownSchema(),

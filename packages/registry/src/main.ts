@@ -3,6 +3,7 @@ import { runProcess } from "@cache-registry/runtime/lifecycle";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { compose } from "./compose.ts";
 import { RegistryConfig } from "./config.ts";
+import { assertFilesReadable } from "./config-files.ts";
 
 export type RegistryOptions = {
   /** YAML configuration file; without one the defaults serve on 127.0.0.1:5000 from ./data. */
@@ -16,6 +17,7 @@ export type RegistryOptions = {
  */
 export async function runRegistry({ file, env }: RegistryOptions): Promise<void> {
   const config = loadConfig({ schema: RegistryConfig, file, env });
+  assertFilesReadable(config);
   const logger = createLogger({ component: "registry", level: config.log.level });
   const { health, services } = await compose(config, logger);
   await runProcess({ logger, health, services, ...config.shutdown });

@@ -23,18 +23,26 @@ export function createPullRecorder({ metadata, logger }: { metadata: MetadataSto
   let pulls = new Map<string, Entry>();
   let touches = new Map<string, Entry>();
   let timer: NodeJS.Timeout | undefined;
+  let writing: Promise<void> = Promise.resolve();
 
   function note(entries: Map<string, Entry>, repository: string, digest: Digest): void {
     entries.set(`${repository}@${digest}`, { repository, digest, at: Date.now() });
     if (entries.size > MAX_PENDING) flushQuietly();
   }
 
-  async function flush(): Promise<void> {
+  async function write(): Promise<void> {
     const [pulled, touched] = [[...pulls.values()], [...touches.values()]];
     pulls = new Map();
     touches = new Map();
     if (pulled.length > 0) await metadata.recordPulls(pulled);
     if (touched.length > 0) await metadata.touchBlobs(touched);
+  }
+
+  /** In turn: who flushes before a decision waits for what an earlier flush still writes. */
+  function flush(): Promise<void> {
+    const mine = writing.then(write);
+    writing = mine.catch(() => undefined);
+    return mine;
   }
 
   function flushQuietly(): void {

@@ -10,8 +10,6 @@ export type Authenticator = { verify(username: string, password: string): Promis
 /** An entry that costs more than this would let one login stall the process (2^12 rounds, about 250 ms). */
 const MAX_COST = 12;
 const ENTRY = /^([^:]+):(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})$/;
-/** Compared with when the user is unknown, so that the time tells nothing. */
-const DUMMY_HASH = bcrypt.hashSync("nobody", 10);
 const REMEMBERED = 1_000;
 
 function parse(text: string, logger: Logger): Map<string, string> {
@@ -30,6 +28,13 @@ function parse(text: string, logger: Logger): Map<string, string> {
     users.set(user, hash.replace(/^\$2y/, "$2b"));
   }
   return users;
+}
+
+/** No password's hash. Compared with when the user is unknown; as costly as the users', so that the time tells nothing. */
+function hashOfNobody(users: ReadonlyMap<string, string>): string {
+  const costs = [...users.values()].map((hash) => Number(hash.slice(4, 6)));
+  const cost = costs.length === 0 ? 10 : Math.max(...costs);
+  return `$2b$${String(cost).padStart(2, "0")}$${".".repeat(53)}`;
 }
 
 /** Users of a bcrypt htpasswd file, read again when it changes. Verified pairs are remembered until then. */
@@ -53,9 +58,11 @@ export function createHtpasswd(path: string, logger: Logger): Authenticator {
         .digest("base64");
       if (remembered.has(pair)) return true;
       const hash = users.get(username);
-      const matches = await work.run(() => bcrypt.compare(password, hash ?? DUMMY_HASH));
+      const verified = remembered;
+      const matches = await work.run(() => bcrypt.compare(password, hash ?? hashOfNobody(users)));
       if (!matches || hash === undefined) return false;
-      if (remembered.size < REMEMBERED) remembered.add(pair);
+      // Not the set of a file that was read meanwhile: this password may not be in it any more.
+      if (verified.size < REMEMBERED) verified.add(pair);
       return true;
     },
   };
@@ -67,7 +74,8 @@ export function createSingleUser(usernameFile: string, passwordFile: string): Au
   return {
     async verify(username, password) {
       const [name, secret] = await Promise.all(files.map((file) => file.read()));
-      return equal(username, name ?? "") && equal(password, secret ?? "");
+      // An empty file lets nobody in.
+      return Boolean(name && secret) && equal(username, name ?? "") && equal(password, secret ?? "");
     },
   };
 }

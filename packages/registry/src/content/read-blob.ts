@@ -41,38 +41,59 @@ export type ReadBlobDeps = {
 
 /** A blob of a repository, from the store or through it. */
 export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
-  const { blobs, metadata, source } = deps;
+  const { blobs, metadata, digestLock, source } = deps;
 
-  async function held(repository: Repository, digest: Digest): Promise<number | undefined> {
+  async function linkedSize(repository: Repository, digest: Digest): Promise<number | undefined> {
     const blob = await metadata.blob(digest);
     return blob && (await metadata.isLinked(repository.name, digest)) ? blob.size : undefined;
   }
 
+  async function isWhole(digest: Digest, size: number): Promise<boolean> {
+    return (await blobs.stat(digest))?.size === size;
+  }
+
   async function locate(repository: Repository, digest: Digest): Promise<BlobLocation> {
     if (isUpstream(repository)) return source.locate(repository, digest, "foreground");
-    const size = await held(repository, digest);
+    const size = await linkedSize(repository, digest);
     if (size === undefined) throw new CodedError("BLOB_UNKNOWN");
     return { kind: "stored", size };
   }
 
   function fromStore(digest: Digest, size: number): BlobContent {
-    return { size, outcome: "hit", from: "store", reader: (range) => blobs.open(digest, range) };
+    return { size, outcome: "hit", from: "store", reader: (range) => blobs.open(digest, range).catch(fail) };
   }
 
   async function open(repository: Repository, digest: Digest): Promise<BlobContent> {
     const location = await locate(repository, digest);
     if (location.kind === "stored") {
-      // The row may outlive the bytes (a lost volume): then the blob is forgotten and fetched anew.
-      if (await blobs.stat(digest)) return fromStore(digest, location.size);
-      await deps.digestLock.run(digest, async () => {
-        if (!(await blobs.stat(digest))) await metadata.forgetBlob(digest);
+      if (await isWhole(digest, location.size)) return fromStore(digest, location.size);
+      await digestLock.run(digest, async () => {
+        if (!(await isWhole(digest, location.size))) await metadata.forgetBlob(digest);
       });
       throw new BlobMissingError(digest);
     }
     const { fetch, joined } = location;
     const size = await fetch.opened;
     const outcome = joined ? "joined" : "miss";
-    return { size, outcome, from: "fetch", reader: async (range) => followOrRead({ fetch, digest, range, blobs }) };
+    const reader = (range?: ByteRange) => followOrRead({ fetch, digest, range, blobs }).catch(fail);
+    return { size, outcome, from: "fetch", reader };
+  }
+
+  /**
+   * A client that hears yes will not send or fetch the bytes, so they must be there and stay: under the lock the collector
+   * is not between its decision and the removal, and sees the touch before the next one.
+   */
+  async function promise(repository: Repository, digest: Digest): Promise<number | undefined> {
+    return digestLock.run(digest, async () => {
+      const size = await linkedSize(repository, digest);
+      if (size === undefined) return undefined;
+      if (await isWhole(digest, size)) {
+        deps.pulls.touched(repository.name, digest);
+        return size;
+      }
+      await metadata.forgetBlob(digest);
+      return undefined;
+    });
   }
 
   async function statUpstream(repository: UpstreamRepository, digest: Digest): Promise<number | undefined> {
@@ -83,6 +104,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
   return {
     async open(repository, digest) {
       try {
+        // The row may outlive the bytes (a lost volume): the blob was forgotten now and is fetched anew.
         const content = await open(repository, digest).catch((error: unknown) => {
           if (error instanceof BlobMissingError && isUpstream(repository)) return open(repository, digest);
           throw error;
@@ -90,24 +112,21 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
         deps.metrics.answered("blob", repository.upstream ?? "", content.outcome);
         return content;
       } catch (error) {
-        if (error instanceof BlobMissingError) throw new CodedError("BLOB_UNKNOWN", undefined, { cause: error });
-        throw toClientError(error, "blob");
+        return fail(error);
       }
     },
     async stat(repository, digest) {
-      const size = await held(repository, digest);
-      if (size !== undefined) {
-        deps.pulls.touched(repository.name, digest);
-        return { size, outcome: "hit" };
-      }
+      const size = await promise(repository, digest);
+      if (size !== undefined) return { size, outcome: "hit" };
       if (!isUpstream(repository)) throw new CodedError("BLOB_UNKNOWN");
-      try {
-        return { size: await statUpstream(repository, digest), outcome: "miss" };
-      } catch (error) {
-        throw toClientError(error, "blob");
-      }
+      return { size: await statUpstream(repository, digest).catch(fail), outcome: "miss" };
     },
   };
+}
+
+function fail(error: unknown): never {
+  if (error instanceof BlobMissingError) throw new CodedError("BLOB_UNKNOWN", undefined, { cause: error });
+  throw toClientError(error, "blob");
 }
 
 /** A fetch that ended between its first answer and now has left its bytes in the store. */

@@ -10,7 +10,7 @@ import { toClientError } from "../pull-through/upstream-failure.ts";
 import type { ManifestDocuments } from "./manifest-documents.ts";
 import { isUpstream, type LocalRepository, type Repository } from "./repository.ts";
 
-export type ReadableManifest = ResolvedManifest & { load(): Promise<Buffer> };
+export type ReadableManifest = ResolvedManifest & { readonly load: () => Promise<Buffer> };
 
 /** @throws CodedError MANIFEST_UNKNOWN, or what the upstream's failure means to a client */
 export type ManifestReader = (repository: Repository, reference: string) => Promise<ReadableManifest>;

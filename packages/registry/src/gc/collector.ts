@@ -10,8 +10,6 @@ import type { Reclaim } from "./reclaim.ts";
 /** How often due reviews are looked for, in milliseconds. */
 const POLL_INTERVAL_MS = 1_000;
 const BATCH = 100;
-/** Upload sessions that nobody continued for so long are given up, in milliseconds. */
-const UPLOAD_IDLE_MS = 24 * 3_600_000;
 
 /** What one pass did. Sizes in bytes. */
 export type CollectionReport = {
@@ -36,6 +34,8 @@ export type CollectorDeps = {
   readonly uploads: UploadSessions;
   readonly pulls: PullRecorder;
   readonly rules: Omit<ReviewRules, "now">;
+  /** Upload sessions that nobody continued for so many milliseconds are given up. */
+  readonly uploadIdle: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
 };
@@ -59,6 +59,8 @@ export function createCollector(deps: CollectorDeps): Collector {
   async function review(task: ReviewTask, report: CollectionReport): Promise<void> {
     if (task.kind === "manifest") {
       const { repository, digest } = task;
+      // What was pulled a moment ago must count before anything is decided.
+      await deps.pulls.flush();
       if ((await metadata.reviewManifest({ repository, digest }, rulesNow())) !== "removed") return;
       report.removedManifests += 1;
       removed.inc({ kind: "manifest" });
@@ -81,8 +83,6 @@ export function createCollector(deps: CollectorDeps): Collector {
       const due = await metadata.dueReviews(Date.now(), BATCH);
       const tasks = due.filter((task) => !failed.has(JSON.stringify(task)));
       if (tasks.length === 0) return;
-      // What was pulled a moment ago must count before anything is decided.
-      await deps.pulls.flush();
       for (const task of tasks) {
         await review(task, report).catch((err: unknown) => {
           failed.add(JSON.stringify(task));
@@ -120,7 +120,7 @@ export function createCollector(deps: CollectorDeps): Collector {
     fullPass: () =>
       passes.run("full", async () => {
         const report = emptyReport();
-        report.purgedUploads = await deps.uploads.purge(Date.now() - UPLOAD_IDLE_MS);
+        report.purgedUploads = await deps.uploads.purge(Date.now() - deps.uploadIdle);
         report.removedOrphans = await reclaim.orphans();
         await deps.pulls.flush();
         await sweep();

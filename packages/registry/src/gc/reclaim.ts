@@ -2,11 +2,13 @@ import type { Digest } from "@cache-registry/core/digest";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { BlobRecord, MetadataStore, ReviewRules } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { PullRecorder } from "../access/pull-recorder.ts";
 
 export type ReclaimDeps = {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
   readonly digestLock: DigestLock;
+  readonly pulls: Pick<PullRecorder, "flush">;
 };
 
 /** Two-phase deletion of blobs: re-check and mark `deleting`, take the bytes away, remove the row. */
@@ -19,7 +21,7 @@ export type Reclaim = {
   orphans(): Promise<number>;
 };
 
-export function createReclaim({ blobs, metadata, digestLock }: ReclaimDeps): Reclaim {
+export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDeps): Reclaim {
   async function remove({ digest, generation }: BlobRecord): Promise<void> {
     await blobs.remove(digest, generation);
     await metadata.finishBlobDeletion(digest, generation);
@@ -29,6 +31,8 @@ export function createReclaim({ blobs, metadata, digestLock }: ReclaimDeps): Rec
     // Whoever writes the same digest anew waits for the rename below; then it gets a new generation.
     blob: (digest, rules) =>
       digestLock.run(digest, async () => {
+        // Whoever was told a moment ago that the blob is here counts on it.
+        await pulls.flush();
         const doomed = await metadata.beginBlobDeletion(digest, rules);
         if (!doomed) return undefined;
         await remove(doomed);

@@ -8,6 +8,8 @@ import type { ManifestRecord } from "@cache-registry/storage/metadata-store/meta
 
 /** An index may hold indexes; deeper than this is refused (a bomb, not an image). */
 const MAX_DEPTH = 4;
+/** Manifests of one image for the wanted platforms. */
+const MAX_MANIFESTS = 1_000;
 
 /** What an image consists of for the wanted platforms. Sizes in bytes. */
 export type ImageClosure = {
@@ -37,6 +39,8 @@ export async function closureOf(
 
   async function visit(digest: Digest, depth: number): Promise<boolean> {
     if (depth > MAX_DEPTH) throw new CodedError("MANIFEST_INVALID", `indexes are nested deeper than ${MAX_DEPTH}`);
+    if (manifests.includes(digest)) return true;
+    if (manifests.length >= MAX_MANIFESTS) throw new CodedError("MANIFEST_INVALID", "the image has too many manifests");
     const loaded = await load(digest);
     if (!loaded) return false;
     manifests.push(digest);

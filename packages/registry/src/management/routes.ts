@@ -60,8 +60,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parse(Owner, owner) }) });
         const last = found.at(-1);
         if (last && found.length === page.limit) {
-          const suffix = owner === null ? "" : `&owner=${encodeURIComponent(owner)}`;
-          reply.header("link", nextLink("/api/v1/images", page, last.reference).replace(">;", `${suffix}>;`));
+          reply.header("link", nextLink("/api/v1/images", { limit: page.limit, last: last.reference }, { owner }));
         }
         return { images: found };
       });

@@ -1,14 +1,14 @@
 import { algorithmOf, type Digest } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
 import { createVerifier, type Verifier } from "@cache-registry/core/verify";
-import { type Backoff, createBackoff, sleep } from "@cache-registry/runtime/backoff";
+import { createBackoff, sleep } from "@cache-registry/runtime/backoff";
 import type { BlobStore, BlobWriter, ByteRange, ByteReader } from "@cache-registry/storage/blob-store/blob-store";
 import { createProgress, type Progress } from "./progress.ts";
 
 /** The end of a blob that no client sees before the digest of the whole is known to match, in bytes. */
 const HOLD_BACK_BYTES = 64 * 1024;
-/** Breaks in a row without a single new byte before the fetch fails. */
-const MAX_FRUITLESS_ATTEMPTS = 4;
+/** How long a broken read is tried again without a single new byte before the fetch fails, in milliseconds. */
+const PATIENCE_MS = 30_000;
 
 /** One answer of the upstream. `offset` is where its stream really starts: 0 when it ignored the range. */
 export type UpstreamBody = {
@@ -28,6 +28,8 @@ export type BlobFetchOptions = {
   /** May the same request succeed when asked again? */
   readonly isRetryable: (error: unknown) => boolean;
   readonly onResume?: (have: number) => void;
+  /** Milliseconds without a new byte after which a broken read is given up. */
+  readonly patience?: number;
   readonly onBytes?: (count: number) => void;
 };
 
@@ -53,12 +55,18 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
   const { digest, blobs } = options;
   const opened = Promise.withResolvers<number | undefined>();
   const progress = createProgress();
-  const state: State = { verifier: createVerifier(algorithmOf(digest)), size: undefined, readers: 0, done: false };
+  const state: State = {
+    verifier: createVerifier(algorithmOf(digest)),
+    size: undefined,
+    opened: false,
+    readers: 0,
+    done: false,
+  };
 
   async function run(): Promise<void> {
-    const writer = await blobs.create();
-    state.writer = writer;
     try {
+      const writer = await blobs.create();
+      state.writer = writer;
       await receive({ options, state, writer, progress, opened: opened.resolve });
       await options.commit(writer, writer.size);
       progress.finish();
@@ -93,6 +101,8 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
 type State = {
   readonly verifier: Verifier;
   size: number | undefined;
+  /** The upstream answered once. */
+  opened: boolean;
   writer?: BlobWriter;
   readers: number;
   done: boolean;
@@ -109,57 +119,78 @@ type Receiving = {
 /** Reads the upstream to its end, resuming breaks with Range while the clients stay attached. */
 async function receive(receiving: Receiving): Promise<void> {
   const { options, state, progress } = receiving;
-  const backoff = createBackoff({ initial: 100, max: 5_000 });
-  for (let fruitless = 0; ; ) {
+  const backoff = createBackoff({ initial: 100, max: 2_000 });
+  for (let brokenSince: number | undefined; ; ) {
     const before = state.verifier.size;
-    try {
-      if (await receiveOnce(receiving)) break;
-    } catch (error) {
-      if (!options.isRetryable(error)) throw error;
-      fruitless = state.verifier.size > before ? 0 : fruitless + 1;
-      if (fruitless >= MAX_FRUITLESS_ATTEMPTS) throw error;
+    const failure = await receiveOnce(receiving);
+    if (!failure) break;
+    // What never began is not resumed: the client has tried every endpoint, and somebody is waiting for an answer.
+    if (!state.opened || !failure.retryable) throw failure.error;
+    if (state.verifier.size > before) {
+      brokenSince = undefined;
+      backoff.reset();
     }
-    await pauseBeforeResume(backoff, state.verifier.size > before);
+    brokenSince ??= performance.now();
+    if (performance.now() - brokenSince >= (options.patience ?? PATIENCE_MS)) throw failure.error;
+    await sleep(backoff.next());
     options.onResume?.(state.verifier.size);
   }
   const actual = state.verifier.digest();
   if (actual !== options.digest) {
-    throw new CodedError("UPSTREAM_FAILED", "the upstream sent bytes that do not match the digest", {
-      detail: { expected: options.digest, actual },
-    });
+    throw failed("the upstream sent bytes that do not match the digest", { expected: options.digest, actual });
   }
   progress.advance(state.verifier.size);
 }
 
-async function pauseBeforeResume(backoff: Backoff, progressed: boolean): Promise<void> {
-  if (progressed) backoff.reset();
-  await sleep(backoff.next());
+type Failure = { readonly error: unknown; readonly retryable: boolean };
+
+/** Undefined when the end was reached. */
+async function receiveOnce(receiving: Receiving): Promise<Failure | undefined> {
+  try {
+    if (await readBody(receiving)) return undefined;
+    return { error: failed("the upstream ended a blob early"), retryable: true };
+  } catch (error) {
+    return { error, retryable: receiving.options.isRetryable(error) };
+  }
 }
 
 /** True when the end was reached, false (or an error) when the body broke off. */
-async function receiveOnce({ options, state, writer, progress, opened }: Receiving): Promise<boolean> {
+async function readBody({ options, state, writer, progress, opened }: Receiving): Promise<boolean> {
   const have = state.verifier.size;
   const body = await options.open(have);
-  if (have === 0 && state.size === undefined) {
+  const contradiction = contradictionIn(body, have, state);
+  if (!state.opened && !contradiction) {
+    state.opened = true;
     state.size = body.size;
     opened(body.size);
-  } else if (body.size !== undefined && state.size !== undefined && body.size !== state.size) {
-    throw new CodedError("UPSTREAM_FAILED", "the upstream changed the size of a blob between two reads");
   }
   let skip = have - body.offset;
   for await (const chunk of body.stream) {
+    // Thrown in here, it also ends the stream.
+    if (contradiction) throw contradiction;
     const fresh = skip > 0 ? chunk.subarray(Math.min(skip, chunk.length)) : chunk;
     skip -= chunk.length - fresh.length;
     if (fresh.length === 0) continue;
     if (state.size !== undefined && state.verifier.size + fresh.length > state.size) {
-      throw new CodedError("UPSTREAM_FAILED", "the upstream sent more bytes than it announced");
+      throw failed("the upstream sent more bytes than it announced");
     }
     await writer.write(fresh);
     state.verifier.update(fresh);
     options.onBytes?.(fresh.length);
     progress.advance(Math.max(0, Math.min(state.verifier.size, (state.size ?? state.verifier.size) - HOLD_BACK_BYTES)));
   }
+  if (contradiction) throw contradiction;
   return state.size === undefined || state.verifier.size === state.size;
+}
+
+function contradictionIn(body: UpstreamBody, have: number, { opened, size }: State): CodedError | undefined {
+  if (body.offset > have) return failed("the upstream left out bytes of a blob");
+  const changed = opened && body.size !== undefined && size !== undefined && body.size !== size;
+  return changed ? failed("the upstream changed the size of a blob between two reads") : undefined;
+}
+
+function failed(message: string, detail?: unknown): CodedError {
+  return new CodedError("UPSTREAM_FAILED", message, { detail });
 }
 
 async function closeWhenUnused(state: State): Promise<void> {

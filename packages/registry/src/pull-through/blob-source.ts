@@ -69,9 +69,14 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
       const blob = await metadata.blob(digest);
       if (blob && (await metadata.isLinked(repository.name, digest))) return { kind: "stored", size: blob.size };
       const other = active(digest);
-      if (blob || (other && !other.repositories.has(repository.name))) await vouch(repository, digest);
-      if (blob && (await metadata.linkBlob({ repository, digest, now: Date.now() })))
-        return { kind: "stored", size: blob.size };
+      if (blob || (other && !other.repositories.has(repository.name))) {
+        await vouch(repository, digest);
+        // Looked up again: the other fetch may have ended meanwhile.
+        const held = await metadata.blob(digest);
+        if (held && (await metadata.linkBlob({ repository, digest, now: Date.now() }))) {
+          return { kind: "stored", size: held.size };
+        }
+      }
       // From here on nothing is awaited: two callers cannot both start.
       const running = active(digest);
       if (!running) return { kind: "fetching", fetch: start(repository, digest, priority), joined: false };
@@ -107,7 +112,8 @@ function fetchFrom(
     async commit(writer, size) {
       await digestLock.run(digest, async () => {
         await writer.commit(digest);
-        for (const linked of [...repositories.values()]) {
+        // A map's iterator also meets what joins while it runs.
+        for (const linked of repositories.values()) {
           await metadata.linkBlob({ repository: linked, digest, size, now: Date.now() });
         }
       });

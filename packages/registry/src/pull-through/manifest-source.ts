@@ -1,8 +1,8 @@
 import type { Digest } from "@cache-registry/core/digest";
 import { messageOf } from "@cache-registry/core/errors";
-import { parseManifest } from "@cache-registry/core/manifest";
+import { type ParsedManifest, parseManifest } from "@cache-registry/core/manifest";
 import type { UpstreamClient, UpstreamManifest } from "@cache-registry/registry-client/client";
-import { isServableStale, isUpstreamError } from "@cache-registry/registry-client/upstream-error";
+import { isServableStale, isUpstreamError, UpstreamError } from "@cache-registry/registry-client/upstream-error";
 import { createSingleFlight } from "@cache-registry/runtime/single-flight";
 import type { ManifestRecord, MetadataStore, TagRecord } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
@@ -22,12 +22,8 @@ export type ResolvedManifest = {
 export type ManifestSource = {
   /** @throws UpstreamError when nothing is held and the upstream fails */
   byDigest(repository: UpstreamRepository, digest: Digest): Promise<ResolvedManifest>;
-  /** tag → digest: fresh from the store, else confirmed upstream, else stale. `refresh` asks upstream at any age. */
-  byTag(
-    repository: UpstreamRepository,
-    tag: string,
-    options?: { readonly refresh?: boolean },
-  ): Promise<ResolvedManifest>;
+  /** tag → digest: fresh from the store, else confirmed upstream, else stale. */
+  byTag(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest>;
   /** The document is known but its bytes are lost: fetch them again. */
   refetch(repository: UpstreamRepository, digest: Digest): Promise<void>;
 };
@@ -52,7 +48,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     tags: readonly string[],
   ): Promise<ManifestRecord> {
     const { bytes, digest, mediaType } = manifest;
-    const parsed = parseManifest(bytes, mediaType);
+    const parsed = parse(repository, bytes, mediaType);
     const { record } = await deps.storeManifest({ repository, digest, bytes, parsed, tags, requireReferences: false });
     return record;
   }
@@ -77,10 +73,9 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   }
 
   /** HEAD does not count against Docker Hub's limit; only a digest that is new costs a GET. */
-  async function confirm(repository: UpstreamRepository, held: TagRecord, refresh: boolean): Promise<ResolvedManifest> {
+  async function confirm(repository: UpstreamRepository, held: TagRecord): Promise<ResolvedManifest> {
     const { upstream: registry, path, name } = repository;
     const key = `${name} ${held.name}`;
-    if (refresh) failures.forget(key);
     const head = await askOnce(key, () => client.headManifest({ registry, repository: path, reference: held.name }));
     const record = head.digest === held.digest ? await metadata.manifest(name, held.digest) : undefined;
     if (!record) return { record: await fetch(repository, head.digest ?? held.name, [held.name]), outcome: "miss" };
@@ -101,11 +96,11 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     return { record, outcome: "stale", warning: staleWarning(reason) };
   }
 
-  async function revalidate(repository: UpstreamRepository, tag: string, refresh: boolean): Promise<ResolvedManifest> {
+  async function revalidate(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest> {
     const held = await metadata.tag(repository.name, tag);
     if (!held) return { record: await fetch(repository, tag, [tag]), outcome: "miss" };
     try {
-      return await confirm(repository, held, refresh);
+      return await confirm(repository, held);
     } catch (error) {
       return serveStale(repository, held, error);
     }
@@ -139,12 +134,19 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
         outcome: "miss",
       }));
     },
-    async byTag(repository, tag, { refresh = false } = {}) {
-      const held = refresh ? undefined : await fresh(repository, tag);
-      return (
-        held ??
-        joined(`${repository.name}:${tag}${refresh ? " refresh" : ""}`, () => revalidate(repository, tag, refresh))
-      );
+    async byTag(repository, tag) {
+      const held = await fresh(repository, tag);
+      return held ?? joined(`${repository.name}:${tag}`, () => revalidate(repository, tag));
     },
   };
+}
+
+/** What an upstream sends may be anything: then it has failed, not the client that asked. */
+function parse(repository: UpstreamRepository, bytes: Buffer, mediaType: string): ParsedManifest {
+  try {
+    return parseManifest(bytes, mediaType);
+  } catch (error) {
+    const message = `sends something that is no manifest (${messageOf(error)})`;
+    throw new UpstreamError(message, { kind: "invalid", registry: repository.upstream, cause: error });
+  }
 }

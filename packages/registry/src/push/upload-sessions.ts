@@ -15,12 +15,12 @@ export type UploadSessions = {
   /** Appends the body at `from` (undefined: at the end). Resolves with the new offset; what arrived of a cut body stays. */
   append(repository: LocalRepository, id: string, body: UploadBody): Promise<number>;
   /** Verifies, commits and links. The session ends, also when the digest does not match. */
-  complete(repository: LocalRepository, id: string, end: UploadBody & { readonly digest: Digest }): Promise<void>;
+  complete(repository: LocalRepository, id: string, end: UploadEnd): Promise<void>;
+  /** A session of one request: nothing of it stays when it fails. */
+  receive(repository: LocalRepository, end: UploadEnd): Promise<void>;
   cancel(repository: LocalRepository, id: string): Promise<void>;
   /** Gives up sessions idle since `before` and files that belong to none. Resolves with how many. */
   purge(before: number): Promise<number>;
-  /** Sessions that are writing now. */
-  readonly active: number;
 };
 
 export type UploadBody = {
@@ -28,6 +28,8 @@ export type UploadBody = {
   /** Position that the client says its bytes start at (Content-Range). */
   readonly from?: number | undefined;
 };
+
+export type UploadEnd = UploadBody & { readonly digest: Digest };
 
 export type UploadSessionDeps = {
   readonly blobs: BlobStore;
@@ -45,7 +47,8 @@ export function createUploadSessions({
   digestLock,
   now = Date.now,
 }: UploadSessionDeps): UploadSessions {
-  const writing = new Set<string>();
+  /** Sessions that a request has to itself now, with their open files. */
+  const claimed = new Map<string, BlobWriter | undefined>();
   const states = new Map<string, Verifier>();
 
   async function find(repository: LocalRepository, id: string): Promise<void> {
@@ -53,22 +56,34 @@ export function createUploadSessions({
     if (upload?.repository !== repository.name) throw new CodedError("BLOB_UPLOAD_UNKNOWN");
   }
 
-  /** One request at a time writes to a session. */
-  async function exclusively<Result>(id: string, task: (writer: BlobWriter) => Promise<Result>): Promise<Result> {
-    if (writing.has(id)) {
+  /** One request at a time changes a session. */
+  async function claim<Result>(id: string, task: () => Promise<Result>): Promise<Result> {
+    if (claimed.has(id)) {
       throw new CodedError("BLOB_UPLOAD_INVALID", "another request is writing to this upload session", { status: 409 });
     }
-    writing.add(id);
+    claimed.set(id, undefined);
     try {
+      return await task();
+    } finally {
+      claimed.delete(id);
+    }
+  }
+
+  function withWriter<Result>(
+    repository: LocalRepository,
+    id: string,
+    task: (writer: BlobWriter) => Promise<Result>,
+  ): Promise<Result> {
+    return claim(id, async () => {
+      await find(repository, id);
       const writer = await blobs.openUpload(id);
+      claimed.set(id, writer);
       try {
         return await task(writer);
       } finally {
         await writer.close();
       }
-    } finally {
-      writing.delete(id);
-    }
+    });
   }
 
   async function write(id: string, writer: BlobWriter, { body, from }: UploadBody): Promise<Verifier> {
@@ -80,7 +95,7 @@ export function createUploadSessions({
         verifier.update(chunk);
       }
     } finally {
-      if (states.size < REMEMBERED_STATES) states.set(id, verifier);
+      remember(id, verifier);
       await metadata.touchUpload(id, now());
     }
     return verifier;
@@ -92,67 +107,95 @@ export function createUploadSessions({
     return known?.size === writer.size ? known : hashFile(writer, "sha256");
   }
 
+  function remember(id: string, verifier: Verifier): void {
+    // Insertion order is age order.
+    const [oldest] = states.keys();
+    if (states.size >= REMEMBERED_STATES && oldest !== undefined) states.delete(oldest);
+    states.set(id, verifier);
+  }
+
   async function forget(id: string): Promise<void> {
     states.delete(id);
     await blobs.removeUpload(id);
     await metadata.deleteUpload(id);
   }
 
+  async function commit(repository: LocalRepository, writer: BlobWriter, digest: Digest): Promise<void> {
+    const { size } = writer;
+    await digestLock.run(digest, async () => {
+      await writer.commit(digest);
+      await metadata.linkBlob({ repository, digest, size, now: now() });
+    });
+  }
+
+  /** True when the session was idle and is gone. */
+  async function giveUp(id: string, before: number): Promise<boolean> {
+    if (claimed.has(id)) return false;
+    return claim(id, async () => {
+      const upload = await metadata.upload(id);
+      if (upload && upload.touchedAt >= before) return false;
+      await forget(id);
+      return true;
+    });
+  }
+
+  async function begin(repository: LocalRepository): Promise<string> {
+    const id = randomUUID();
+    await metadata.createUpload({ id, repository: repository.name, startedAt: now(), touchedAt: now() });
+    return id;
+  }
+
+  async function complete(repository: LocalRepository, id: string, { digest, ...body }: UploadEnd): Promise<void> {
+    await withWriter(repository, id, async (writer) => {
+      const state = await write(id, writer, body);
+      states.delete(id);
+      const algorithm = algorithmOf(digest);
+      const actual = (algorithm === "sha256" ? state : await hashFile(writer, algorithm)).digest();
+      if (actual !== digest) {
+        await forget(id);
+        throw new CodedError("DIGEST_INVALID", undefined, { detail: { expected: digest, actual } });
+      }
+      await commit(repository, writer, digest);
+      await metadata.deleteUpload(id);
+    });
+  }
+
   return {
-    get active() {
-      return writing.size;
-    },
-    async begin(repository) {
-      const id = randomUUID();
-      await metadata.createUpload({ id, repository: repository.name, startedAt: now(), touchedAt: now() });
-      return id;
-    },
+    begin,
+    complete,
     async offset(repository, id) {
       await find(repository, id);
+      const open = claimed.get(id);
+      if (open) return open.size;
       const writer = await blobs.openUpload(id);
       await writer.close();
       return writer.size;
     },
-    async append(repository, id, body) {
-      await find(repository, id);
-      return exclusively(id, async (writer) => (await write(id, writer, body)).size);
-    },
-    async complete(repository, id, { digest, ...body }) {
-      await find(repository, id);
-      await exclusively(id, async (writer) => {
-        const state = await write(id, writer, body);
-        states.delete(id);
-        const size = state.size;
-        const algorithm = algorithmOf(digest);
-        const actual = (algorithm === "sha256" ? state : await hashFile(writer, algorithm)).digest();
-        if (actual !== digest) {
-          await forget(id);
-          throw new CodedError("DIGEST_INVALID", undefined, { detail: { expected: digest, actual } });
-        }
-        await digestLock.run(digest, async () => {
-          await writer.commit(digest);
-          await metadata.linkBlob({ repository, digest, size, now: now() });
-        });
-      });
-      await metadata.deleteUpload(id);
+    append: (repository, id, body) =>
+      withWriter(repository, id, async (writer) => (await write(id, writer, body)).size),
+    async receive(repository, end) {
+      const id = await begin(repository);
+      try {
+        await complete(repository, id, end);
+      } catch (error) {
+        await claim(id, () => forget(id));
+        throw error;
+      }
     },
     async cancel(repository, id) {
-      await find(repository, id);
-      if (writing.has(id))
-        throw new CodedError("BLOB_UPLOAD_INVALID", "the upload session is being written to", { status: 409 });
-      await forget(id);
+      await claim(id, async () => {
+        await find(repository, id);
+        await forget(id);
+      });
     },
     async purge(before) {
       let purged = 0;
       for (const { id } of await metadata.idleUploads(before, 1_000)) {
-        if (writing.has(id)) continue;
-        await forget(id);
-        purged += 1;
+        if (await giveUp(id, before)) purged += 1;
       }
       for await (const { id, modifiedAt } of blobs.listUploads()) {
-        if (modifiedAt >= before || writing.has(id) || (await metadata.upload(id))) continue;
-        await blobs.removeUpload(id);
-        purged += 1;
+        if (modifiedAt >= before || (await metadata.upload(id))) continue;
+        if (await giveUp(id, before)) purged += 1;
       }
       return purged;
     },

@@ -14,7 +14,14 @@ export async function readBody(request: FastifyRequest, limit: number, tooLarge:
   return Buffer.concat(chunks, size);
 }
 
-/** The body as it arrives. The app's one parser hands it over unread, whatever its content type. */
-export function bodyOf(request: FastifyRequest): AsyncIterable<Uint8Array> {
-  return request.raw;
+/**
+ * The body as it arrives. The app's one parser hands it over unread, whatever its content type. A reader that gives up does
+ * not cut the connection: the client still gets its answer, and the rest of the body is read past.
+ */
+export async function* bodyOf({ raw }: FastifyRequest): AsyncGenerator<Uint8Array> {
+  try {
+    yield* raw.iterator({ destroyOnReturn: false });
+  } finally {
+    raw.resume();
+  }
 }

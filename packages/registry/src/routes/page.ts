@@ -17,7 +17,15 @@ export function pageOf(query: URLSearchParams): Page {
   return last === null || last === "" ? { limit } : { limit, last };
 }
 
-/** RFC 8288. */
-export function nextLink(path: string, { limit }: Page, last: string): string {
-  return `<${path}?n=${limit}&last=${encodeURIComponent(last)}>; rel="next"`;
+/** RFC 8288: the page after `last` of the same listing, with the other parameters that made it. */
+export function nextLink(
+  path: string,
+  { limit, last }: { readonly limit: number; readonly last: string },
+  others: Readonly<Record<string, string | null>> = {},
+): string {
+  const query = new URLSearchParams({ n: String(limit), last });
+  for (const [key, value] of Object.entries(others)) {
+    if (value !== null) query.set(key, value);
+  }
+  return `<${path}?${query.toString()}>; rel="next"`;
 }

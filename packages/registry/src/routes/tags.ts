@@ -11,8 +11,10 @@ export function tagRoutes({ metadata }: { metadata: MetadataStore }): Methods<ob
       const tags = page.limit === 0 ? [] : await metadata.listTags(repository.name, page);
       if (tags.length === 0 && !(await metadata.hasRepository(repository.name))) throw new CodedError("NAME_UNKNOWN");
       const last = tags.at(-1);
-      if (last !== undefined && tags.length === page.limit)
-        reply.header("link", nextLink(`/v2/${name}/tags/list`, page, last));
+      if (last !== undefined && tags.length === page.limit) {
+        const link = nextLink(`/v2/${name}/tags/list`, { limit: page.limit, last }, { ns: query.get("ns") });
+        reply.header("link", link);
+      }
       return reply.send({ name, tags });
     },
   };

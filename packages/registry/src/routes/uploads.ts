@@ -24,10 +24,8 @@ export function uploadsRoutes(deps: UploadRouteDeps): Methods<object> {
       const mount = exchange.query.get("mount");
       if (mount !== null && (await mountBlob(deps, exchange, mount))) return created(exchange, mount);
       const digest = exchange.query.get("digest");
-      if (digest !== null) parseDigest(digest);
-      const id = await deps.uploads.begin(repository);
-      if (digest === null) return accepted(exchange, id, 0, 202);
-      await deps.uploads.complete(repository, id, { body: bodyOf(exchange.request), digest: parseDigest(digest) });
+      if (digest === null) return accepted(exchange, await deps.uploads.begin(repository), 0, 202);
+      await deps.uploads.receive(repository, { digest: parseDigest(digest), body: bodyOf(exchange.request) });
       return created(exchange, digest);
     },
   };

@@ -13,7 +13,8 @@ const SINGLE = /^bytes=(\d*)-(\d*)$/i;
 
 export function parseRange(header: string | undefined, size: number): RangeAnswer {
   const match = header === undefined ? null : SINGLE.exec(header.trim());
-  if (!match) return { kind: "whole" };
+  // Some clients send `bytes=0-` with every request; of nothing they want the nothing, not an error.
+  if (!match || size === 0) return { kind: "whole" };
   const [, first = "", last = ""] = match;
   if (first === "" && last === "") return { kind: "whole" };
   if (first === "") {

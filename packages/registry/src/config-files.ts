@@ -1,0 +1,43 @@
+import { accessSync, constants } from "node:fs";
+import { ConfigError } from "@cache-registry/runtime/config";
+import type { RegistryConfig } from "./config.ts";
+
+/** Files that the configuration names and that must be there when the process starts. Certificates are checked where they are loaded. */
+function filesOf({
+  auth,
+  management,
+  upstreams,
+}: RegistryConfig): (readonly [key: string, path: string | undefined])[] {
+  const ofUpstreams = upstreams.flatMap(({ credentials, tls }, index) => {
+    const key = `upstreams.${index}`;
+    return [
+      [`${key}.credentials.usernameFile`, credentials?.usernameFile],
+      [`${key}.credentials.passwordFile`, credentials?.passwordFile],
+      [`${key}.tls.caFile`, tls?.caFile],
+      [`${key}.tls.certFile`, tls?.certFile],
+      [`${key}.tls.keyFile`, tls?.keyFile],
+    ] as const;
+  });
+  return [
+    ["auth.htpasswdFile", auth.htpasswdFile],
+    ["auth.usernameFile", auth.usernameFile],
+    ["auth.passwordFile", auth.passwordFile],
+    ["management.tokenFile", management.tokenFile],
+    ...ofUpstreams,
+  ];
+}
+
+/** @throws ConfigError naming every key whose file cannot be read */
+export function assertFilesReadable(config: RegistryConfig): void {
+  const problems: string[] = [];
+  for (const [key, path] of filesOf(config)) {
+    if (path === undefined) continue;
+    try {
+      accessSync(path, constants.R_OK);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      problems.push(`${key}: the file ${path} cannot be read (${code ?? "unknown error"})`);
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}

@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { freePort } from "./free-port.ts";
+
+const CLI = new URL("../../packages/cli/src/main.ts", import.meta.url).pathname;
+
+export type RegistryProcess = {
+  /** Base URL of the registry. */
+  readonly url: string;
+  /** Base URL of `/api/v1`, `/readyz` and `/metrics`. */
+  readonly management: string;
+  /** Its folder: configuration, and `data` with `blobs/`, `ingest/`, `uploads/` and `trash/`. */
+  readonly directory: string;
+  readonly data: string;
+  /** What it wrote so far. */
+  output(): string;
+  /** Memory that it holds now, in bytes. */
+  residentBytes(): number;
+  /** SIGTERM. Resolves with the exit code, null when a signal ended it. */
+  stop(): Promise<number | null>;
+  /** SIGTERM without waiting. */
+  terminate(): void;
+  /** Resolves with the exit code once it ended by itself or was told to. */
+  readonly exited: Promise<number | null>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** Starts it anew on the same folder and ports, after it ended. */
+  start(): Promise<void>;
+  /** Ends it and removes its folder. */
+  dispose(): Promise<void>;
+};
+
+type Configuration = Readonly<Record<string, unknown>>;
+
+export type RunningCommand = {
+  readonly child: ChildProcess;
+  output(): string;
+  readonly exited: Promise<number | null>;
+};
+
+/** `cache-registry <args>` from the sources. */
+export function runCommand(args: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv }): RunningCommand {
+  const env = { PATH: process.env.PATH, NODE_NO_WARNINGS: "1", ...options.env };
+  const child = spawn(process.execPath, [CLI, ...args], { cwd: options.cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  const chunks: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const exited = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)));
+  return { child, exited, output: () => Buffer.concat(chunks).toString("utf8") };
+}
+
+/** Waits until `/readyz` says so. @throws Error with the output when the process ends first or takes too long */
+export async function whenReady(command: RunningCommand, management: string): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  let code: number | null | undefined;
+  void command.exited.then((exit) => {
+    code = exit;
+  });
+  while (Date.now() < deadline) {
+    if (code !== undefined) throw new Error(`the registry ended with ${code}:\n${command.output()}`);
+    const answer = await fetch(`${management}/readyz`).catch(() => undefined);
+    if (answer?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  throw new Error(`the registry is not ready:\n${command.output()}`);
+}
+
+/** The registry as its users run it: a process of its own, on free ports of 127.0.0.1, in a temporary folder. */
+export async function startRegistryProcess(configuration: Configuration = {}): Promise<RegistryProcess> {
+  const directory = await mkdtemp(join(tmpdir(), "creg-test-"));
+  const data = join(directory, "data");
+  const [port, managementPort] = [await freePort(), await freePort()];
+  const { management: managementOverrides, ...rest } = configuration;
+  const complete = {
+    upstreams: [],
+    log: { level: "info", access: false },
+    ...rest,
+    listen: { host: "127.0.0.1", port },
+    management: { port: managementPort, ...(managementOverrides as object | undefined) },
+    storage: {
+      blobs: { filesystem: { path: data } },
+      metadata: { sqlite: { path: join(data, "metadata.db") } },
+    },
+  };
+  const file = join(directory, "registry.yaml");
+  await writeFile(file, stringify(complete));
+  const management = `http://127.0.0.1:${managementPort}`;
+  let command = runCommand(["registry", "--config", file], { cwd: directory });
+  await whenReady(command, management);
+
+  const registry: RegistryProcess = {
+    url: `http://127.0.0.1:${port}`,
+    management,
+    directory,
+    data,
+    output: () => command.output(),
+    residentBytes: () => residentBytesOf(command.child.pid ?? 0),
+    terminate: () => void command.child.kill("SIGTERM"),
+    get exited() {
+      return command.exited;
+    },
+    async stop() {
+      command.child.kill("SIGTERM");
+      return command.exited;
+    },
+    async kill() {
+      command.child.kill("SIGKILL");
+      await command.exited;
+    },
+    async start() {
+      command = runCommand(["registry", "--config", file], { cwd: directory });
+      await whenReady(command, management);
+    },
+    async dispose() {
+      await registry.kill();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  return registry;
+}
+
+function residentBytesOf(pid: number): number {
+  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(kilobytes) * 1024;
+}
