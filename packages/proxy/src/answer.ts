@@ -19,7 +19,7 @@ export type ContentRequest<To extends Target = Target> = {
 export type Answer = {
   readonly status: number;
   readonly headers: HeaderValues;
-  /** Missing where there is none to send. It ends early or throws when it must be cut. */
+  /** Missing where there is none to send. It throws when it must be cut. Its chunks are given away: see spent-chunk.ts. */
   readonly body?: AsyncIterable<Uint8Array> | undefined;
 };
 

@@ -62,9 +62,10 @@ export async function* continuedBody(options: ContinuedBodyOptions): AsyncGenera
   for (;;) {
     try {
       for await (const chunk of within(part, position, end)) {
-        yield chunk;
+        // Before the chunk is given away: its memory may be gone afterwards.
         position += chunk.length;
         fruitless = 0;
+        yield chunk;
       }
       return;
     } catch (error) {

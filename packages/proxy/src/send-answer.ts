@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { Answer } from "./answer.ts";
+import { releaseChunk } from "./spent-chunk.ts";
 
 /**
  * Writes an answer, at the pace at which the client reads. Where the body fails the connection is cut, short of its
@@ -19,7 +20,8 @@ export async function sendAnswer(
   }
   try {
     for await (const chunk of body) {
-      if (!response.write(chunk)) await once(response, "drain", { signal });
+      const more = response.write(chunk, () => releaseChunk(chunk));
+      if (!more) await once(response, "drain", { signal });
     }
     response.end();
   } catch (error) {

@@ -27,6 +27,8 @@ export type OriginOptions = {
 };
 
 const KEEP_ALIVE_MS = 20_000;
+/** A read from a socket is 64 KiB at most: with less than that, a single one waits in the body for a slow reader. */
+const READ_AHEAD_BYTES = 16 * 1024;
 
 export function createOrigin({ url, connectTimeout, headersTimeout, idleTimeout }: OriginOptions): Origin {
   const { origin, pathname } = new URL(url);
@@ -38,7 +40,8 @@ export function createOrigin({ url, connectTimeout, headersTimeout, idleTimeout 
     keepAliveTimeout: KEEP_ALIVE_MS,
   });
   return {
-    send: async ({ path, ...request }) => pool.request({ ...request, path: `${prefix}${path}` }),
+    send: async ({ path, ...request }) =>
+      pool.request({ ...request, highWaterMark: READ_AHEAD_BYTES, path: `${prefix}${path}` }),
     close: () => pool.destroy(),
   };
 }

@@ -8,7 +8,7 @@ const upstreams = upstreamListSchema.parse([
   { registry: "harbor.local:5000" },
   { registry: "registry:5000" },
 ]);
-const { resolve } = createTargetResolver({
+const resolver = createTargetResolver({
   upstreams,
   externalNames: ["registry.example.com", "Registry.example.com:8443", "localhost:7439"],
 });
@@ -16,7 +16,7 @@ const { resolve } = createTargetResolver({
 /** As one line: `registry repository`, `local repository`, or `code status`. */
 function resolved(query: TargetQuery): string {
   try {
-    const target = resolve(query);
+    const target = resolver.resolve(query);
     return `${target.kind === "local" ? "local" : target.registry} ${target.repository}`;
   } catch (error) {
     if (isCodedError(error)) return `${error.code} ${error.status}`;
@@ -150,8 +150,8 @@ describe("by namespace", () => {
   it("does not excuse a bad path", () => expect(resolved({ path: "../a", ns: "ghcr.io" })).toBe("NAME_INVALID 400"));
 
   it("tells that it was named so", () => {
-    expect(resolve({ path: "a/b", ns: "ghcr.io" })).toMatchObject({ byNamespace: true });
-    expect(resolve({ path: "ghcr.io/a/b" })).toMatchObject({ byNamespace: false });
+    expect(resolver.resolve({ path: "a/b", ns: "ghcr.io" })).toMatchObject({ byNamespace: true });
+    expect(resolver.resolve({ path: "ghcr.io/a/b" })).toMatchObject({ byNamespace: false });
   });
 });
 

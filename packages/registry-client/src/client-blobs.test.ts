@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { silentLogger } from "@cache-registry/runtime/logger";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createUpstreamClient, type UpstreamClient, type UpstreamClientOptions } from "./client.ts";
+import { createScriptedRegistry, manifestBytes, type ScriptedRegistry } from "./testing/scripted-registry.ts";
+import { upstreamListSchema } from "./upstream.ts";
+import { UpstreamError } from "./upstream-error.ts";
+
+const REPOSITORY = "library/nginx";
+const at = { registry: "docker.io", repository: REPOSITORY };
+
+let registry: ScriptedRegistry;
+const clients: UpstreamClient[] = [];
+
+type Shape = { upstream?: object; policy?: "listed" | "public" | "any" } & Partial<UpstreamClientOptions>;
+
+function createClient({ upstream = {}, policy = "public", ...rest }: Shape = {}): UpstreamClient {
+  const upstreams = upstreamListSchema.parse([
+    {
+      registry: "docker.io",
+      endpoints: [registry.url],
+      timeouts: { connect: "1s", headers: "500ms", idle: "500ms" },
+      ...upstream,
+    },
+  ]);
+  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger(), ...rest });
+  clients.push(client);
+  return client;
+}
+
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function failure(fields: object) {
+  return expect.objectContaining({ name: "UpstreamError", ...fields });
+}
+
+beforeEach(async () => {
+  registry = await createScriptedRegistry();
+});
+
+afterEach(async () => {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+  await registry.stop();
+});
+
+describe("blobs", () => {
+  it("streams one, whole and from an offset", async () => {
+    const bytes = randomBytes(3_000_000);
+    const digest = registry.addBlob(bytes);
+    const client = createClient();
+    expect(await client.headBlob({ ...at, digest })).toEqual({ size: bytes.length });
+    const whole = await client.getBlob({ ...at, digest });
+    expect(whole).toMatchObject({ offset: 0, size: bytes.length });
+    expect((await bytesOf(whole.stream)).equals(bytes)).toBe(true);
+    const rest = await client.getBlob({ ...at, digest, offset: 1_000_001 });
+    expect(rest).toMatchObject({ offset: 1_000_001, size: bytes.length });
+    expect((await bytesOf(rest.stream)).equals(bytes.subarray(1_000_001))).toBe(true);
+  });
+
+  it("reports where the stream starts when the range is ignored", async () => {
+    const digest = registry.addBlob(Buffer.from("0123456789"));
+    registry.intercept = (request) => {
+      delete request.headers.range;
+      return false;
+    };
+    const { offset, size, stream } = await createClient().getBlob({ ...at, digest, offset: 4 });
+    expect({ offset, size, body: await text(stream) }).toEqual({ offset: 0, size: 10, body: "0123456789" });
+  });
+
+  it("an offset past the end is invalid", async () => {
+    const digest = registry.addBlob(Buffer.from("0123456789"));
+    const asked = createClient().getBlob({ ...at, digest, offset: 10 });
+    await expect(asked).rejects.toEqual(failure({ kind: "invalid", status: 416 }));
+  });
+
+  it("a cut, a stall and a lie about the length end the stream with an UpstreamError", async () => {
+    const digest = registry.addBlob(randomBytes(500_000));
+    const client = createClient();
+    const misbehave = async (how: "cut" | "stall" | "short"): Promise<unknown> => {
+      registry.intercept = (_request, response) => {
+        const headers = how === "short" ? { "content-range": "bytes 0-99/500000" } : { "content-length": 500_000 };
+        response.writeHead(how === "short" ? 206 : 200, headers);
+        response.write(Buffer.alloc(100));
+        if (how === "cut") setTimeout(() => response.destroy(), 20);
+        if (how === "short") response.end();
+        return true;
+      };
+      const { stream } = await client.getBlob({ ...at, digest });
+      return bytesOf(stream).then(
+        () => "no error",
+        (error: unknown) => (error instanceof UpstreamError ? error.kind : error),
+      );
+    };
+    expect(await misbehave("cut")).toBe("unreachable");
+    expect(await misbehave("stall")).toBe("timeout");
+    expect(await misbehave("short")).toBe("unreachable");
+  });
+
+  it("reads no more blobs at once than allowed, and manifests do not wait for them", async () => {
+    const digest = registry.addBlob(randomBytes(4_000_000));
+    const manifest = registry.addManifest(REPOSITORY, manifestBytes("a"));
+    const client = createClient({ upstream: { concurrency: 2 } });
+    const open = [await client.getBlob({ ...at, digest }), await client.getBlob({ ...at, digest })];
+    const third = client.getBlob({ ...at, digest });
+    expect(await client.getManifest({ ...at, reference: manifest })).toMatchObject({ digest: manifest });
+    expect(registry.requests.filter(({ url }) => url.includes("/blobs/"))).toHaveLength(2);
+    open[0]?.stream.destroy();
+    (await third).stream.destroy();
+    open[1]?.stream.destroy();
+    expect(registry.requests.filter(({ url }) => url.includes("/blobs/"))).toHaveLength(3);
+  });
+
+  it("an abort ends a running stream with its reason and frees the slot", async () => {
+    const digest = registry.addBlob(randomBytes(4_000_000));
+    const client = createClient({ upstream: { concurrency: 1 } });
+    const controller = new AbortController();
+    const { stream } = await client.getBlob({ ...at, digest, signal: controller.signal });
+    const reason = new Error("enough");
+    const read = bytesOf(stream);
+    controller.abort(reason);
+    await expect(read).rejects.toBe(reason);
+    expect((await bytesOf((await client.getBlob({ ...at, digest })).stream)).length).toBe(4_000_000);
+  });
+});
