@@ -22,7 +22,7 @@ const PASSED_ON = ["accept", "if-match", "if-none-match", "if-range", "range", "
 /** Headers of an answer for the next connection. */
 export function endToEnd(headers: IncomingHeaders): HeaderValues {
   const named = new Set(
-    String(headers["connection"] ?? "")
+    String(headers.connection ?? "")
       .toLowerCase()
       .split(/[\s,]+/),
   );
