@@ -16,6 +16,7 @@ export type RegistryProcess = {
   /** Its folder: configuration, and `data` with `blobs/`, `ingest/`, `uploads/` and `trash/`. */
   readonly directory: string;
   readonly data: string;
+  readonly pid: number;
   /** What it wrote so far. */
   output(): string;
   /** Memory that it holds now, in bytes. */
@@ -97,8 +98,11 @@ export async function startRegistryProcess(configuration: Configuration = {}): P
     management,
     directory,
     data,
+    get pid() {
+      return command.child.pid ?? 0;
+    },
     output: () => command.output(),
-    residentBytes: () => residentBytesOf(command.child.pid ?? 0),
+    residentBytes: () => residentBytesOf(registry.pid),
     terminate: () => void command.child.kill("SIGTERM"),
     get exited() {
       return command.exited;

@@ -14,28 +14,39 @@ export type Progress = {
   beyond(position: number, signal: AbortSignal): Promise<void>;
 };
 
+/** Readers are told of this much at once, or of what came within the delay: many small steps cost more than they carry. */
+const BATCH_BYTES = 256 * 1024;
+const BATCH_DELAY_MS = 5;
+
 export function createProgress(): Progress {
   let readable = 0;
+  let announced = 0;
   let ended = false;
   let failure: Error | undefined;
+  let timer: NodeJS.Timeout | undefined;
   const waiting = new Set<() => void>();
 
   function wake(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    announced = readable;
     const all = [...waiting];
     waiting.clear();
     for (const resolve of all) resolve();
   }
   return {
     get readable() {
-      return readable;
+      return announced;
     },
     get ended() {
       return ended;
     },
     advance(to) {
       if (to <= readable) return;
+      const first = readable === 0;
       readable = to;
-      wake();
+      if (first || readable - announced >= BATCH_BYTES) wake();
+      else timer ??= setTimeout(wake, BATCH_DELAY_MS);
     },
     finish() {
       ended = true;
@@ -46,7 +57,7 @@ export function createProgress(): Progress {
       wake();
     },
     async beyond(position, signal) {
-      while (readable <= position && !ended && !failure && !signal.aborted) {
+      while (announced <= position && !ended && !failure && !signal.aborted) {
         await new Promise<void>((resolve) => {
           const done = () => {
             waiting.delete(done);
@@ -57,7 +68,7 @@ export function createProgress(): Progress {
           signal.addEventListener("abort", done);
         });
       }
-      if (failure && readable <= position) throw failure;
+      if (failure && announced <= position) throw failure;
     },
   };
 }
