@@ -32,7 +32,7 @@ function importsOf(file: string): Import[] {
 }
 
 const isTest = (file: string) =>
-  file.endsWith(".test.ts") || file.includes("/testing/") || file.endsWith("conformance.ts");
+  file.endsWith(".test.ts") || file.includes("/testing/") || /\/conformance(\.ts$|\/)/.test(file);
 const packages = readdirSync(join(ROOT, "packages"));
 const importsByPackage = new Map(
   packages.map((name) => [

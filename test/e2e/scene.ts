@@ -1,5 +1,8 @@
 /** What the chapters share: one cluster, one release, the stand-in for docker.io. */
 
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Pod, waitUntil } from "../../hack/stage/objects.ts";
 import { installRelease, type Release, type ReleaseOptions } from "../../hack/stage/release.ts";
 import { openStage, type Stage } from "../../hack/stage/stage.ts";
@@ -34,6 +37,19 @@ export interface CachedImage {
 
 export function log(line: string): void {
   process.stdout.write(`    · ${line}\n`);
+}
+
+/** What our pods said, for whoever has to find out why a chapter failed. */
+async function keepLogs({ cluster }: Stage, { name, namespace }: Release): Promise<void> {
+  const folder = fileURLToPath(new URL("../../test-results/e2e", import.meta.url));
+  await mkdir(folder, { recursive: true });
+  for (const component of ["registry", "webhook", "controllers", "proxy"]) {
+    const selector = `app.kubernetes.io/instance=${name},app.kubernetes.io/component=${component}`;
+    const text = await cluster
+      .kubectl(["-n", namespace, "logs", "-l", selector, "--tail=-1", "--prefix"])
+      .catch(String);
+    await writeFile(join(folder, `${component}.log`), text);
+  }
 }
 
 export async function openScene(values: Record<string, unknown>): Promise<Scene> {
@@ -75,7 +91,10 @@ export async function openScene(values: Record<string, unknown>): Promise<Scene>
       const counts = Object.entries(stage.upstream.counts()).filter(([request]) => request.startsWith(prefix));
       return Object.fromEntries(counts.map(([request, { requests }]) => [request.slice(prefix.length), requests]));
     },
-    close: () => stage.close(),
+    async close() {
+      if (release) await keepLogs(stage, release);
+      await stage.close();
+    },
   };
   try {
     await scene.install();
