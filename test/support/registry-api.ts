@@ -27,7 +27,7 @@ export function createRegistryApi(base: string, headers: Readonly<Record<string,
       headers: { ...headers, ...options.headers },
       redirect: "manual",
       ...(signal ? { signal } : {}),
-      ...(body === undefined ? {} : { body: body as BodyInit, duplex: "half" }),
+      ...(body === undefined ? {} : { body: body as RequestInit["body"], duplex: "half" }),
     } as RequestInit);
   }
 

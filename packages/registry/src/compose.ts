@@ -55,7 +55,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     onFatal: endProcess,
   });
   const digestLock = createDigestLock();
-  const documents = createManifestDocuments(blobs);
+  const documents = createManifestDocuments(blobs, digestLock);
   const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
   const pulls = createPullRecorder({ metadata, logger });
 

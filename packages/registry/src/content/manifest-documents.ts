@@ -1,20 +1,20 @@
-import type { Digest } from "@cache-registry/core/digest";
+import { algorithmOf, type Digest } from "@cache-registry/core/digest";
 import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
-import { assertDigest } from "@cache-registry/core/verify";
-import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
+import { digestOfBytes } from "@cache-registry/core/verify";
+import { BlobMissingError, type BlobStore } from "@cache-registry/storage/blob-store/blob-store";
+import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 
 /** Bytes of manifest documents kept in memory: small, hot and immutable. */
 const CAPACITY_BYTES = 32 * 1024 * 1024;
 
 /** Manifest documents by digest: the blob store behind a bounded memory of the most recently used ones. */
 export type ManifestDocuments = {
-  /** @throws BlobMissingError; CodedError DIGEST_INVALID when the bytes at rest are not what the digest says */
+  /** Bytes at rest that are not what the digest says are removed. @throws BlobMissingError then, and without bytes */
   load(digest: Digest): Promise<Buffer>;
   remember(digest: Digest, bytes: Buffer): void;
-  forget(digest: Digest): void;
 };
 
-export function createManifestDocuments(blobs: BlobStore): ManifestDocuments {
+export function createManifestDocuments(blobs: BlobStore, digestLock: DigestLock): ManifestDocuments {
   const recent = new Map<Digest, Buffer>();
   let held = 0;
 
@@ -31,8 +31,16 @@ export function createManifestDocuments(blobs: BlobStore): ManifestDocuments {
       forget(oldest);
     }
   }
+  /** Damaged bytes are in the way of good ones; but first they are looked at once more, with nobody replacing them. */
+  async function readAgain(digest: Digest): Promise<Buffer> {
+    return digestLock.run(digest, async () => {
+      const bytes = await readVerified(blobs, digest);
+      if (bytes) return bytes;
+      await blobs.remove(digest, 0);
+      throw new BlobMissingError(digest);
+    });
+  }
   return {
-    forget,
     remember,
     async load(digest) {
       const known = recent.get(digest);
@@ -40,12 +48,17 @@ export function createManifestDocuments(blobs: BlobStore): ManifestDocuments {
         remember(digest, known);
         return known;
       }
-      const bytes = await readWhole(blobs, digest);
-      assertDigest(bytes, digest);
+      const bytes = (await readVerified(blobs, digest)) ?? (await readAgain(digest));
       remember(digest, bytes);
       return bytes;
     },
   };
+}
+
+/** Undefined when they are damaged. */
+async function readVerified(blobs: BlobStore, digest: Digest): Promise<Buffer | undefined> {
+  const bytes = await readWhole(blobs, digest);
+  return digestOfBytes(bytes, algorithmOf(digest)) === digest ? bytes : undefined;
 }
 
 async function readWhole(blobs: BlobStore, digest: Digest): Promise<Buffer> {
@@ -58,7 +71,8 @@ async function readWhole(blobs: BlobStore, digest: Digest): Promise<Buffer> {
       const count = await reader.read(buffer);
       if (count === 0) return Buffer.concat(chunks, total);
       total += count;
-      if (total > MAX_MANIFEST_BYTES) throw new Error(`manifest ${digest} is larger than ${MAX_MANIFEST_BYTES} bytes`);
+      // Damaged in any case.
+      if (total > MAX_MANIFEST_BYTES) return Buffer.alloc(0);
       chunks.push(buffer.subarray(0, count));
     }
   } finally {

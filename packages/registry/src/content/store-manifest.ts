@@ -44,7 +44,7 @@ export function createStoreManifest({
     const record = recordOf(digest, bytes.length, parsed);
     // One digest at a time: the collector must not take the bytes between the rename and the transaction.
     return digestLock.run(digest, async () => {
-      const held = (await metadata.blob(digest)) !== undefined && (await blobs.stat(digest)) !== undefined;
+      const held = (await metadata.blob(digest)) !== undefined && (await blobs.stat(digest))?.size === bytes.length;
       if (!held) await write(blobs, digest, bytes);
       const { missing } = await metadata.putManifest({
         repository,
