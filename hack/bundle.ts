@@ -50,7 +50,7 @@ async function notices(metafile: Metafile): Promise<string> {
   const texts: string[] = [];
   for (const folder of [...packages].sort()) {
     const manifest = JSON.parse(await readFile(join(root, folder, "package.json"), "utf8")) as Record<string, unknown>;
-    if (typeof manifest.name !== "string") continue;
+    if (typeof manifest.name !== "string" || typeof manifest.version !== "string") continue;
     const files = (await readdir(join(root, folder))).filter((file) => /^(licen[cs]e|notice)/i.test(file));
     const licence = await Promise.all(files.map((file) => readFile(join(root, folder, file), "utf8")));
     const head = `${manifest.name} ${manifest.version} (${JSON.stringify(manifest.license ?? "see below")})`;

@@ -42,7 +42,11 @@ export async function removeImage(context: Pick<ClusterContext, "layout" | "tool
   if (!wanted)
     throw new Error(`no image ${reference} on the node; it has ${images.map(({ name }) => name).join(", ")}`);
   const names = images.filter(({ digest }) => digest === wanted.digest).map(({ name }) => name);
-  await waitFor(() => unused(context, names), { what: `containers of ${reference} to be gone`, components: [], timeoutMs: 90_000 });
+  await waitFor(() => unused(context, names), {
+    what: `containers of ${reference} to be gone`,
+    components: [],
+    timeoutMs: 90_000,
+  });
   await ctr(context, ["images", "rm", "--sync", ...names]);
 }
 

@@ -15,7 +15,7 @@ const interrupted = new Promise<void>((resolve) => {
 let stage: Stage | undefined;
 async function perform(): Promise<void> {
   narrator.chapter("The stage");
-  stage = await openStage({ log: narrator.detail });
+  stage = await openStage({ log: (line) => narrator.detail(line) });
   narrator.say(
     "There is no Internet here: a real registry (CNCF distribution) on this machine stands in for docker.io.",
   );

@@ -34,11 +34,27 @@ beforeAll(async () => {
 }, 900_000);
 afterAll(() => opened?.close(), 120_000);
 
-describe("least privilege", () => privileges(scene));
-describe("admission", () => admission(scene));
-describe("cold pull", () => coldPull(scene));
-describe("outages", () => outage(scene));
-describe("expiry", () => expiry(scene));
-describe("containerd and the registry without the proxy", () => containerd(scene));
-describe("certificate", () => certificate(scene));
-describe("uninstall, and another release under another name", () => uninstall(scene));
+describe("least privilege", () => {
+  privileges(scene);
+});
+describe("admission", () => {
+  admission(scene);
+});
+describe("cold pull", () => {
+  coldPull(scene);
+});
+describe("outages", () => {
+  outage(scene);
+});
+describe("expiry", () => {
+  expiry(scene);
+});
+describe("containerd and the registry without the proxy", () => {
+  containerd(scene);
+});
+describe("certificate", () => {
+  certificate(scene);
+});
+describe("uninstall, and another release under another name", () => {
+  uninstall(scene);
+});

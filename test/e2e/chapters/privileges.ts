@@ -19,7 +19,9 @@ export function privileges(scene: () => Scene): void {
     ) as {
       items: RunningPod[];
     };
-    const components = items.map(({ metadata }) => metadata.labels["app.kubernetes.io/component"]).sort();
+    const components = items
+      .map(({ metadata }) => metadata.labels["app.kubernetes.io/component"] ?? "")
+      .toSorted((a, b) => a.localeCompare(b));
     expect(components).toEqual(["controllers", "controllers", "proxy", "registry", "webhook", "webhook"]);
     for (const { metadata, spec, status } of items) {
       expect(status.conditions.find(({ type }) => type === "Ready")?.status, metadata.name).toBe("True");
