@@ -52,7 +52,6 @@ export function manifestRoutes(deps: ManifestRouteDeps): Methods<ManifestEndpoin
         detail: missing.slice(0, 20).map((absent) => ({ digest: absent })),
       });
     }
-    if (parsed.subject) reply.header("oci-subject", parsed.subject.digest);
     return reply
       .code(201)
       .headers({ location: `/v2/${name}/manifests/${digest}`, "docker-content-digest": digest })
