@@ -1,4 +1,7 @@
-import { request } from "node:http";
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { type IncomingMessage, request } from "node:http";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createRegistryApi, errorOf, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
@@ -152,7 +155,6 @@ describe("blobs", () => {
   });
 
   it("lost from the disk are pushed again instead of being promised", async () => {
-    const { rm } = await import("node:fs/promises");
     const image = makeImage([2_000]);
     await api.pushImage("b/lost", "v1", image);
     const [, layer] = image.blobs;
@@ -236,19 +238,13 @@ it("answers Expect: 100-continue", async () => {
   expect(status).toBe(201);
 });
 
-type RawAnswer = { status: number | undefined; code: string; headers: Record<string, unknown> };
+type RawAnswer = { status: number | undefined; code: string; headers: IncomingMessage["headers"] };
 
 /** Sends the path as it is: fetch would tidy it up first. */
-function rawRequest(method: string, path: string): Promise<RawAnswer> {
+async function rawRequest(method: string, path: string): Promise<RawAnswer> {
   const { hostname, port } = new URL(registry.url);
-  return new Promise((resolve, reject) => {
-    const asking = request({ hostname, port, path, method }, async (response) => {
-      const chunks: Buffer[] = [];
-      for await (const chunk of response) chunks.push(chunk as Buffer);
-      const body = JSON.parse(Buffer.concat(chunks).toString()) as { errors: { code: string }[] };
-      resolve({ status: response.statusCode, code: body.errors[0]?.code ?? "", headers: response.headers });
-    });
-    asking.once("error", reject);
-    asking.end();
-  });
+  const asking = request({ hostname, port, path, method }).end();
+  const [response] = (await once(asking, "response")) as [IncomingMessage];
+  const body = JSON.parse(await text(response)) as { errors: { code: string }[] };
+  return { status: response.statusCode, code: body.errors[0]?.code ?? "", headers: response.headers };
 }

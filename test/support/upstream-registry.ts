@@ -17,6 +17,8 @@ export type UpstreamRegistry = {
   configuration(more?: object): { upstreams: object[]; upstreamPolicy: "listed" };
   /** Requests that the proxy saw whose method and path match. */
   requests(pattern: RegExp): number;
+  /** Manifests and blobs that were asked for with GET more than once. */
+  fetchedTwice(): string[];
   dispose(): Promise<void>;
 };
 
@@ -35,6 +37,10 @@ export async function startUpstreamRegistry(): Promise<UpstreamRegistry> {
     requests(pattern) {
       const matching = Object.entries(proxy.counts()).filter(([key]) => pattern.test(key));
       return matching.reduce((sum, [, { requests }]) => sum + requests, 0);
+    },
+    fetchedTwice() {
+      const content = Object.entries(proxy.counts()).filter(([key]) => /^GET .*\/(blobs|manifests)\//.test(key));
+      return content.filter(([, { requests }]) => requests > 1).map(([key]) => key);
     },
     async dispose() {
       await proxy.close();
