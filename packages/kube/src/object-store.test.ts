@@ -68,6 +68,28 @@ describe("createObjectStore", () => {
     expect([store.get("ns/a"), store.get("ns/b")]).toEqual(["7", "8"]);
   });
 
+  it("does not bring back what was deleted when the answer to an own write comes late", () => {
+    const store = createStore();
+    store.put(item("a", "1"));
+    store.remove(item("a", "6"));
+    expect(store.put(item("a", "5"))).toEqual([]);
+    expect(store.remove(item("never-seen", "7"))).toEqual([]);
+    expect(store.put(item("never-seen", "6"))).toEqual([]);
+    expect(store.size).toBe(0);
+    expect(store.put(item("a", "8", { uid: "made again" }))).toHaveLength(1);
+  });
+
+  it("follows an object again that a list brings back", () => {
+    const store = createStore();
+    store.put(item("a", "100"));
+    store.remove(item("a", "101"));
+    const list = store.replace();
+    list.put(item("a", "5"));
+    list.finish();
+    store.put(item("a", "6"));
+    expect(store.get("ns/a")).toBe("6");
+  });
+
   it("believes a list even when its versions are lower: etcd was restored", () => {
     const store = createStore();
     store.put(item("a", "1000"));

@@ -25,11 +25,22 @@ export type ObjectStore<T extends KubeObject, Kept> = {
   replace(): { put(object: T): void; finish(): Change<Kept>[] };
 };
 
+const MAX_REMEMBERED = 1_000;
+
 /** The reduced copy of a collection. Full objects are dropped as soon as `transform` has taken what is needed. */
 export function createObjectStore<T extends KubeObject, Kept>(transform: (object: T) => Kept): ObjectStore<T, Kept> {
   let entries = new Map<string, Entry<Kept>>();
   /** Keys put while a list is under way: newer than what the list says of them. */
   let touched = new Set<string>();
+  /** UIDs of the last deletions: the answer to an own write may arrive after the watch has told of the deletion. */
+  const gone = new Set<string>();
+
+  function bury(uid: string | undefined): void {
+    if (uid === undefined) return;
+    gone.add(uid);
+    const [oldest] = gone;
+    if (gone.size > MAX_REMEMBERED && oldest !== undefined) gone.delete(oldest);
+  }
 
   function changeOf(previous: Entry<Kept> | undefined, entry: Entry<Kept>, key: string): Change<Kept>[] {
     if (previous === undefined) return [{ type: "added", key, object: entry.kept }];
@@ -59,6 +70,7 @@ export function createObjectStore<T extends KubeObject, Kept>(transform: (object
     put(object) {
       const key = keyOf(object);
       const previous = entries.get(key);
+      if (object.metadata.uid !== undefined && gone.has(object.metadata.uid)) return [];
       if (previous && isNewer(previous.resourceVersion, object.metadata.resourceVersion)) return [];
       const entry = entryOf(object);
       entries.set(key, entry);
@@ -66,6 +78,7 @@ export function createObjectStore<T extends KubeObject, Kept>(transform: (object
       return changeOf(previous, entry, key);
     },
     remove(object) {
+      bury(object.metadata.uid);
       const key = keyOf(object);
       const previous = entries.get(key);
       if (previous === undefined || isNewer(previous.resourceVersion, object.metadata.resourceVersion)) return [];
@@ -85,6 +98,8 @@ export function createObjectStore<T extends KubeObject, Kept>(transform: (object
             const entry = before.get(key);
             if (entry && isNewer(entry.resourceVersion, next.get(key)?.resourceVersion)) next.set(key, entry);
           }
+          // A restored etcd brings back what was deleted.
+          for (const { uid } of next.values()) if (uid !== undefined) gone.delete(uid);
           entries = next;
           const changes = [...next].flatMap(([key, entry]) => changeOf(before.get(key), entry, key));
           for (const [key, entry] of before) {

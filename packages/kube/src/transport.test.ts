@@ -121,6 +121,22 @@ describe("the API client", () => {
     await expect(watched).rejects.toThrow("no answer within 50 ms");
   });
 
+  it("loses one time-out, not one for each, to the connections that a dead server left behind", async () => {
+    const dead = new WeakSet<object>();
+    const { client } = await start((_, response) => {
+      if (response.socket && dead.has(response.socket)) return;
+      setTimeout(() => reply(response, 200, { metadata: { name: "x" } }), 20);
+    });
+    const connections: object[] = [];
+    server?.on("connection", (socket) => connections.push(socket));
+    const get = () => client.get(PODS, { namespace: "d", name: "x" }, { timeout: 300 });
+    await Promise.all(Array.from({ length: 8 }, get));
+    expect(connections).toHaveLength(8);
+    for (const socket of connections) dead.add(socket);
+    await expect(get()).rejects.toThrow("no answer within 300 ms");
+    expect((await get()).metadata.name).toBe("x");
+  });
+
   it("closes a watch at the signal", async () => {
     let closed = false;
     const { client } = await start((_, response) => {

@@ -71,6 +71,7 @@ export function createTransport(options: TransportOptions): Transport {
       const { calls, streams } = agentsFor(connection);
       const sent = { request, connection, agent: streamed ? streams : calls, userAgent };
       const outcome = await exchange(sent).catch((error: unknown) => {
+        dropIdle(sent.agent);
         // A kept-alive connection that the server closed while we wrote to it: nobody read the request.
         if (attempt === 0 && isStaleSocket(error)) return undefined;
         throw error;
@@ -146,6 +147,11 @@ function exchange({ request, connection, agent, userAgent }: Sent): Promise<http
   });
   call.end(body);
   return promise;
+}
+
+/** What else is kept alive may lead to the same dead server, and would cost a time-out each. */
+function dropIdle(agent: http.Agent): void {
+  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }
 
 class StaleSocket extends Error {

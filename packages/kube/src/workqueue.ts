@@ -24,7 +24,8 @@ export interface Workqueue {
 
 /** Node's timers fire at once beyond 2^31 ms (24 days); work is level-based, so waking up early does no harm. */
 const MAX_DELAY = 86_400_000;
-const DEFAULT_RETRY = { initial: 500, max: 300_000 };
+/** What a key waits for is over within moments as a rule, and nobody tells us when: a minute is the most to lose. */
+const DEFAULT_RETRY = { initial: 500, max: 60_000 };
 
 type Appointment = { readonly at: number; readonly timer: NodeJS.Timeout };
 

@@ -121,6 +121,18 @@ describe("createPrewarm", () => {
     expect(asked).toHaveLength(count);
   });
 
+  it("begins with short pauses again when the registry was restarted", async () => {
+    const { world, asked, look } = setup();
+    world.state = "failed";
+    for (; world.now < 3_600_000; world.now += 1_000) await look();
+    world.instance = "2";
+    await look();
+    const count = asked.length;
+    world.now += PREWARM_TIMING.retryInitial;
+    await look();
+    expect(asked).toHaveLength(count + 1);
+  });
+
   it("takes a refusal about the image for a failure with its reason, and one about access for being away", async () => {
     const { world, look } = setup();
     world.error = new RegistryRefusal(404, "upstreamPolicy does not allow ghcr.io");

@@ -75,6 +75,11 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
   async function ask(reference: string, { platforms }: Wish, signal: AbortSignal): Promise<void> {
     await registry.warmUp(reference, { owner, platforms }, signal);
     const memory = memories.get(reference) ?? {};
+    if (memory.asked?.instance !== monitor.instance) {
+      // What failed there has no bearing on what a registry that was started anew can fetch.
+      memory.failures = undefined;
+      memory.retryAt = undefined;
+    }
     memory.asked = { at: clock(), instance: monitor.instance, platforms: platformKey(platforms) };
     memories.set(reference, memory);
   }

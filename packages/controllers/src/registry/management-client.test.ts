@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { createManagementClient, type ManagementClient } from "./management-client.ts";
+import { type CallTiming, createManagementClient, type ManagementClient } from "./management-client.ts";
 
 const signal = new AbortController().signal;
 let server: Server | undefined;
@@ -26,15 +29,40 @@ async function start(answer: (request: IncomingMessage, body: string) => Answer)
   }
   server = createServer((request, response) => void serve(request, response));
   await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : 0;
-  const url = `http://127.0.0.1:${port}`;
+  const url = urlOf(server.address());
   const token = async (): Promise<string> => "s3cret";
   const onUnauthorized = (): void => {
     unauthorized += 1;
   };
   client = createManagementClient({ url, token, onUnauthorized });
   return { client, seen, unauthorized: () => unauthorized };
+}
+
+async function connectTo(target: Server, timing: Partial<CallTiming>): Promise<ManagementClient> {
+  await new Promise<void>((resolve) => target.listen(0, "127.0.0.1", resolve));
+  client = createManagementClient({ url: urlOf(target.address()), token: async () => undefined, timing });
+  return client;
+}
+
+function urlOf(address: ReturnType<Server["address"]>): string {
+  return `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
+}
+
+/** Nobody accepts, and the kernel's queue is full: it drops what else comes, as the network of a pod that is gone does. */
+async function openBlackHole(): Promise<{ readonly url: string; close(): void }> {
+  const program = "const s = net.createServer().listen({ port: 0, backlog: 1 }, () => console.log(s.address().port))";
+  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  const port = Number(await new Promise((resolve) => child.stdout.once("data", resolve)));
+  child.kill("SIGSTOP");
+  const fillers = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => undefined));
+  await sleep(300);
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close() {
+      for (const filler of fillers) filler.destroy();
+      child.kill("SIGKILL");
+    },
+  };
 }
 
 describe("createManagementClient", () => {
@@ -93,6 +121,44 @@ describe("createManagementClient", () => {
     const error: unknown = await api.startedAt(signal).catch((thrown: unknown) => thrown);
     expect(error).not.toMatchObject({ name: "RegistryRefusal" });
     expect(String(error)).not.toContain("s3cret");
+  });
+
+  it("loses one time-out, not one for each, to the connections that a dead registry left behind", async () => {
+    const dead = new WeakSet<Socket>();
+    let dying = false;
+    const connections: Socket[] = [];
+    server = createServer((request, response) => {
+      if (dead.has(request.socket)) return; // accepted, never answered
+      setTimeout(() => response.end(JSON.stringify({ startedAt: dying ? 2 : 1 })), 20);
+    });
+    server.on("connection", (socket) => connections.push(socket));
+    const api = await connectTo(server, { answer: 300, startedAt: 300 });
+    await Promise.all(Array.from({ length: 8 }, () => api.startedAt(signal)));
+    expect(connections).toHaveLength(8);
+    dying = true;
+    for (const socket of connections) dead.add(socket);
+    await expect(api.startedAt(signal)).rejects.toThrow(/no answer within 300 ms/);
+    expect(await api.startedAt(signal)).toBe("2");
+  });
+
+  it("does not make the question whether the registry is there wait behind calls that hang", async () => {
+    server = createServer((request, response) => {
+      if (request.url === "/api/v1/stats") response.end(JSON.stringify({ startedAt: 1 }));
+    });
+    const api = await connectTo(server, { answer: 1_000, startedAt: 300 });
+    const hanging = Array.from({ length: 20 }, () => api.image("r", signal).catch(String));
+    expect(await api.startedAt(signal)).toBe("1");
+    expect(new Set(await Promise.all(hanging))).toEqual(new Set(["Error: no answer within 1000 ms"]));
+  });
+
+  it("gives up a connection that is not even refused", async () => {
+    const hole = await openBlackHole();
+    try {
+      client = createManagementClient({ url: hole.url, token: async () => undefined, timing: { connect: 200 } });
+      await expect(client.startedAt(signal)).rejects.toThrow("no connection within 200 ms");
+    } finally {
+      hole.close();
+    }
   });
 
   it("survives an answer that is no JSON", async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
+import type { Socket } from "node:net";
 import { createDeadline } from "@cache-registry/kube/deadline";
 import { z } from "zod";
 
@@ -53,24 +54,40 @@ export type ManagementClientOptions = {
   /** After a 401: the token is read anew. */
   readonly onUnauthorized?: () => void;
   readonly caFile?: string;
+  readonly timing?: Partial<CallTiming>;
 };
 
-const TIMEOUT = 15_000;
+/** Milliseconds. */
+export type CallTiming = {
+  /** For a connection: behind a ClusterIP, packets to a pod that is gone are often not even refused. */
+  readonly connect: number;
+  /** For the whole answer. */
+  readonly answer: number;
+  /** For the answer to whether the registry is there at all. */
+  readonly startedAt: number;
+};
+
+const DEFAULT_TIMING: CallTiming = { connect: 3_000, answer: 10_000, startedAt: 5_000 };
 const PAGE_SIZE = 500;
 const MAX_BODY = 16 * 1024 * 1024;
 
 type Answer = { readonly status: number; readonly body: unknown; readonly link: string | undefined };
-type Call = { method: string; path: string; body?: unknown; signal: AbortSignal };
+type Call = { method: string; path: string; body?: unknown; signal: AbortSignal; limit?: number };
 
 /** On node:https rather than fetch, which takes no certificate authorities of its own. */
 export function createManagementClient(options: ManagementClientOptions): ManagementClient {
   const secure = options.url.startsWith("https:");
   const ca = options.caFile === undefined ? undefined : readFileSync(options.caFile);
-  const agent = secure
-    ? new https.Agent({ keepAlive: true, maxSockets: 8, ca })
-    : new http.Agent({ keepAlive: true, maxSockets: 8 });
+  const timing = { ...DEFAULT_TIMING, ...options.timing };
+  // No limit of sockets: the callers are few, and none may wait behind others that hang.
+  const agent = secure ? new https.Agent({ keepAlive: true, ca }) : new http.Agent({ keepAlive: true });
 
-  async function send({ method, path, body, signal }: Call): Promise<Answer> {
+  /** Kept-alive connections to a registry that died without a word: each would cost another time-out. */
+  function dropIdleConnections(): void {
+    for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  async function send({ method, path, body, signal, limit = timing.answer }: Call): Promise<Answer> {
     const token = await options.token();
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers: Record<string, string | number> = { accept: "application/json" };
@@ -79,16 +96,20 @@ export function createManagementClient(options: ManagementClientOptions): Manage
       headers["content-type"] = "application/json";
       headers["content-length"] = Buffer.byteLength(text);
     }
-    const deadline = createDeadline(TIMEOUT, signal);
+    const deadline = createDeadline(limit, signal);
     try {
       const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
       const open = secure ? https.request : http.request;
       const request = open(`${options.url}${path}`, { method, agent, headers, signal: deadline.signal }, resolve);
       request.on("error", (error) => reject(deadline.signal.aborted ? deadline.signal.reason : error));
+      request.on("socket", (socket) => limitConnecting(request, socket, timing.connect));
       request.end(text);
       const response = await promise;
       const status = response.statusCode ?? 0;
       return { status, body: await readJson(response), link: String(response.headers.link ?? "") };
+    } catch (error) {
+      if (!signal.aborted) dropIdleConnections();
+      throw error;
     } finally {
       deadline.end();
     }
@@ -139,7 +160,7 @@ export function createManagementClient(options: ManagementClientOptions): Manage
       }
     },
     async startedAt(signal) {
-      const { body } = await ask({ method: "GET", path: "/api/v1/stats", signal });
+      const { body } = await ask({ method: "GET", path: "/api/v1/stats", signal, limit: timing.startedAt });
       return String(Stats.parse(body).startedAt);
     },
   };
@@ -147,6 +168,14 @@ export function createManagementClient(options: ManagementClientOptions): Manage
 
 function imagePath(reference: string): string {
   return `/api/v1/images/${encodeURIComponent(reference)}`;
+}
+
+/** A socket that is connected already is left alone. */
+function limitConnecting(request: http.ClientRequest, socket: Socket, milliseconds: number): void {
+  if (!socket.connecting) return;
+  const timer = setTimeout(() => request.destroy(new Error(`no connection within ${milliseconds} ms`)), milliseconds);
+  const clear = (): void => clearTimeout(timer);
+  socket.once("connect", clear).once("close", clear);
 }
 
 /** Undefined when the body is no JSON: the status says enough then. */
