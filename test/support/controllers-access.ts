@@ -6,8 +6,8 @@ const GROUP = "rbac.authorization.k8s.io";
 
 type Rule = { apiGroups: string[]; resources: string[]; verbs: string[]; resourceNames?: string[] };
 
-/** What the controllers need everywhere, and not a verb more: the tests fail when one is missing. */
-const CLUSTER_RULES: readonly Rule[] = [
+/** What the controllers need everywhere, and not a verb more: the tests fail when one is missing, here or in the chart. */
+export const CLUSTER_RULES: readonly Rule[] = [
   {
     apiGroups: ["cache-registry.enix.io"],
     resources: ["cachedimages"],
@@ -22,7 +22,7 @@ const CLUSTER_RULES: readonly Rule[] = [
 ];
 
 /** In their own namespace. Creating cannot be limited to a name. */
-function ownRules(names: { lease: string; secret: string; deployment: string }): readonly Rule[] {
+export function ownRules(names: { lease: string; secret: string; deployment: string }): readonly Rule[] {
   return [
     { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
     {
