@@ -110,7 +110,10 @@ export function createCollector(deps: CollectorDeps): Collector {
 
   return {
     async start() {
-      await reclaim.finishInterrupted();
+      // What cannot be removed now stays due; it is no reason not to serve.
+      await reclaim
+        .finishInterrupted()
+        .catch((err: unknown) => logger.error({ err }, "interrupted deletions are left for later"));
       loop = runLoop();
     },
     async stop() {

@@ -53,7 +53,9 @@ describe("createUploadSessions", () => {
   });
 
   it("leaves nothing of a session of one request that fails", async () => {
-    await expect(sessions.receive(repository, { body: bodyOf("he", new Error("reset")), digest })).rejects.toThrow();
+    await expect(sessions.receive(repository, { body: bodyOf("he", new Error("reset")), digest })).rejects.toThrow(
+      "reset",
+    );
     await expect(sessions.receive(repository, { body: bodyOf("other"), digest })).rejects.toMatchObject({
       code: "DIGEST_INVALID",
     });

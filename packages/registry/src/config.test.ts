@@ -1,0 +1,46 @@
+import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
+import { describe, expect, it } from "vitest";
+import { RegistryConfig } from "./config.ts";
+import { assertFilesReadable } from "./config-files.ts";
+
+const load = (env: Record<string, string> = {}) => loadConfig({ schema: RegistryConfig, env });
+
+describe("RegistryConfig", () => {
+  it("serves on loopback from ./data without any configuration", () => {
+    const config = load();
+    expect(config.listen).toMatchObject({ host: "127.0.0.1", port: 5000 });
+    expect(config.management).toMatchObject({ host: "127.0.0.1", port: 8081 });
+    expect(config.storage.blobs.filesystem.path).toBe("./data");
+    expect(config.storage.metadata.sqlite.path).toBe("./data/metadata.db");
+    expect(config.upstreams.map(({ registry }) => registry)).toEqual(["docker.io"]);
+    expect(config).toMatchObject({
+      gc: { grace: 3_600_000 },
+      uploads: { idle: 86_400_000 },
+      delete: { enabled: true },
+    });
+  });
+
+  it("wants a token for a management API that others reach", () => {
+    expect(() => load({ CREG_MANAGEMENT__HOST: "0.0.0.0" })).toThrow("management.tokenFile");
+    expect(load({ CREG_MANAGEMENT__HOST: "0.0.0.0", CREG_MANAGEMENT__TOKENFILE: "/token" }).management.host).toBe(
+      "0.0.0.0",
+    );
+  });
+
+  it("wants both files of a single user", () => {
+    expect(() => load({ CREG_AUTH__USERNAMEFILE: "/user" })).toThrow("auth.passwordFile");
+  });
+});
+
+describe("assertFilesReadable", () => {
+  it("names every key whose file is not there", () => {
+    const upstream =
+      "[{registry: quay.io, credentials: {username: a, passwordFile: /nowhere/p}, tls: {caFile: /nowhere/ca}}]";
+    const config = load({ CREG_AUTH__HTPASSWDFILE: "/nowhere/htpasswd", CREG_UPSTREAMS: upstream });
+    expect(() => assertFilesReadable(config)).toThrow(ConfigError);
+    for (const key of ["auth.htpasswdFile", "upstreams.0.credentials.passwordFile", "upstreams.0.tls.caFile"]) {
+      expect(() => assertFilesReadable(config)).toThrow(key);
+    }
+    expect(() => assertFilesReadable(load())).not.toThrow();
+  });
+});
