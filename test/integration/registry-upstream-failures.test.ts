@@ -184,6 +184,12 @@ describe("an upstream that lies about a blob", () => {
     expect((await ask(digest)).status).toBe(404);
   });
 
+  it("that is small gets the client an error instead of an answer that breaks off", async () => {
+    const { bytes } = randomBlob(1_000);
+    upstream.answer((_request, response) => void response.writeHead(200, { "content-length": 1_000 }).end(bytes));
+    expect(await ask(randomBlob(1).digest)).toMatchObject({ status: 502, cut: false });
+  });
+
   it("with a length that is too short or too long gets nothing believed", async () => {
     const blob = randomBlob(size);
     const short = blob.bytes.subarray(0, size - 10);

@@ -6,6 +6,7 @@ import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store"
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { PullRecorder } from "../access/pull-recorder.ts";
+import type { BlobFetch } from "../pull-through/blob-fetch.ts";
 import type { BlobLocation, BlobSource } from "../pull-through/blob-source.ts";
 import type { Outcome, PullThroughMetrics } from "../pull-through/pull-through-metrics.ts";
 import { toClientError } from "../pull-through/upstream-failure.ts";
@@ -75,7 +76,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
     const { fetch, joined } = location;
     const size = await fetch.opened;
     const outcome = joined ? "joined" : "miss";
-    const reader = (range?: ByteRange) => followOrRead({ fetch, digest, range, blobs }).catch(fail);
+    const reader = (range?: ByteRange) => follow(fetch, { blobs, digest, range }).catch(fail);
     return { size, outcome, from: "fetch", reader };
   }
 
@@ -129,19 +130,19 @@ function fail(error: unknown): never {
   throw toClientError(error, "blob");
 }
 
-/** A fetch that ended between its first answer and now has left its bytes in the store. */
-async function followOrRead({
-  fetch,
-  digest,
-  range,
-  blobs,
-}: {
-  fetch: { readonly active: boolean; reader(range?: ByteRange): ByteReader; readonly finished: Promise<void> };
-  digest: Digest;
-  range: ByteRange | undefined;
-  blobs: BlobStore;
-}): Promise<ByteReader> {
+/**
+ * While nothing was shown yet, a fetch that fails can still be told as an error, which sends clients on to the upstream;
+ * later it can only break off. Clients wait 30 s for headers (containerd), so they get them soon in any case. Milliseconds.
+ */
+const FAILURE_AS_STATUS_WITHIN_MS = 5_000;
+
+async function follow(
+  fetch: Pick<BlobFetch, "active" | "finished" | "shows" | "reader">,
+  { blobs, digest, range }: { blobs: BlobStore; digest: Digest; range: ByteRange | undefined },
+): Promise<ByteReader> {
+  if (fetch.active) await fetch.shows(range?.start ?? 0, AbortSignal.timeout(FAILURE_AS_STATUS_WITHIN_MS));
   if (fetch.active) return fetch.reader(range);
+  // It ended meanwhile and left its bytes in the store.
   await fetch.finished;
   return blobs.open(digest, range);
 }

@@ -47,6 +47,8 @@ export type BlobFetch = {
   readonly opened: Promise<number | undefined>;
   /** The blob is in the store and linked. */
   readonly finished: Promise<void>;
+  /** Resolves when the byte at `position` may be shown, or when the signal aborts. Rejects when the fetch fails first. */
+  shows(position: number, signal: AbortSignal): Promise<void>;
   /** Reads `range` (the whole without one); waits for bytes that are still to come. */
   reader(range?: ByteRange): ByteReader;
 };
@@ -94,6 +96,7 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
     },
     opened: opened.promise,
     finished,
+    shows: (position, signal) => progress.beyond(position, signal),
     reader: (range) => createFollower({ state, progress, range }),
   };
 }
