@@ -191,6 +191,22 @@ describe("CREG_ variables", () => {
     expect(load(undefined, env).listen).toEqual({ host: "h", port: 1 });
   });
 
+  it("are not what Kubernetes injects for a Service whose name begins with creg", () => {
+    const address = "tcp://10.96.0.7:5000";
+    const links = {
+      CREG_REGISTRY_SERVICE_HOST: "10.96.0.7",
+      CREG_REGISTRY_SERVICE_PORT: "5000",
+      CREG_REGISTRY_SERVICE_PORT_HTTP: "5000",
+      CREG_REGISTRY_PORT: address,
+      CREG_REGISTRY_PORT_5000_TCP: address,
+      CREG_REGISTRY_PORT_5000_TCP_PROTO: "tcp",
+      CREG_REGISTRY_PORT_5000_TCP_PORT: "5000",
+      CREG_REGISTRY_PORT_5000_TCP_ADDR: "10.96.0.7",
+    };
+    expect(load("listen: { port: 1 }", links).listen.port).toBe(1);
+    expect(problemsOf(() => load(undefined, { CREG_LISTEN_PORT: "5000" }))).toHaveLength(1);
+  });
+
   it("restore the default when empty", () => {
     expect(load("listen: { port: 1 }", { CREG_LISTEN__PORT: "" }).listen.port).toBe(5000);
   });

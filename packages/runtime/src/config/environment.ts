@@ -29,6 +29,16 @@ function pathOf(schema: z.ZodType, variable: string): { readonly path: string[] 
   return { path };
 }
 
+/**
+ * What Kubernetes injects for a Service named `creg-…`, as a release of that name has: no key of ours.
+ * https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
+ */
+function isServiceLink(variable: string, text: string): boolean {
+  if (/_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/.test(variable)) return true;
+  if (/_PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?$/.test(variable)) return true;
+  return variable.endsWith("_PORT") && /^(?:tcp|udp|sctp):\/\//.test(text);
+}
+
 /** Every `CREG_` variable as an override of the configuration, and all problems with them. */
 export function readOverrides(
   schema: z.ZodType,
@@ -39,6 +49,7 @@ export function readOverrides(
   const problems: string[] = [];
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(ENV_PREFIX) || text === undefined || allowed.includes(variable)) continue;
+    if (isServiceLink(variable, text)) continue;
     const found = pathOf(schema, variable);
     const parsed = parseYaml(text);
     if ("problem" in found) problems.push(found.problem);
