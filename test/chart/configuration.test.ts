@@ -131,8 +131,11 @@ describe("the controllers' configuration", () => {
   it("with values", async () => {
     const controllers = { platforms: ["linux/amd64", "linux/arm64"], revisionsKept: 0 };
     expect(
-      (await render({ values: { mode: "mirror", endpoint: "localhost:7500", controllers } })).config("controllers"),
+      (
+        await render({ values: { mode: "mirror", endpoint: "localhost:7500", upstreams: [UPSTREAM], controllers } })
+      ).config("controllers"),
     ).toMatchObject({
+      registries: ["docker.io"],
       mode: "mirror",
       endpoint: "localhost:7500",
       ...controllers,

@@ -29,7 +29,14 @@ afterAll(async () => {
 function startWatches(timing: Partial<InformerTiming>): { watches: Watches; metrics: Metrics; stop(): Promise<void> } {
   const metrics = createMetrics({ defaultMetrics: false });
   const usage = createUsageIndex({ revisionsKept: 2 });
-  const options = { client, mode: "rewrite", endpoint: ENDPOINT, usage, logger: silentLogger(), metrics } as const;
+  const options = {
+    client,
+    mode: "rewrite",
+    names: { endpoint: ENDPOINT, registries: new Set<string>() },
+    usage,
+    logger: silentLogger(),
+    metrics,
+  } as const;
   const watches = createWatches({ ...options, timing: { retryInitial: 100, retryMax: 1_000, ...timing } });
   const ending = new AbortController();
   const running = [watches.pods, watches.images].map((informer) => informer.run(ending.signal));

@@ -49,7 +49,8 @@ export function runTerm(client: KubeClient, url: string, options: Partial<TermDe
   const metrics = createMetrics({ defaultMetrics: false });
   const registry = createManagementClient({ url, token: async () => undefined });
   const events = createEventRecorder({ client, controller: "test/controllers", instance: "test-0", logger });
-  const rules = { owner: OWNER, mode: "rewrite", endpoint: ENDPOINT, expiryDelay: 3_000, revisionsKept: 2 } as const;
+  const names = { endpoint: ENDPOINT, registries: new Set<string>() };
+  const rules = { owner: OWNER, mode: "rewrite", names, expiryDelay: 3_000, revisionsKept: 2 } as const;
   const deps = { client, registry, events, logger, metrics, platforms: undefined, timing: FAST, ...rules, ...options };
   const term = createTerm(deps);
   const ending = new AbortController();

@@ -48,8 +48,9 @@ export async function compose(config: ControllersConfig, env: Environment, logge
     const owner = config.owner ?? (await clusterIdentity(client, logger, signal));
     if (owner === undefined) return;
     const platforms = config.platforms === "auto" ? undefined : config.platforms;
-    const { mode, endpoint, expiryDelay, revisionsKept } = config;
-    const rules = { owner, mode, endpoint, expiryDelay, revisionsKept, platforms };
+    const { mode, expiryDelay, revisionsKept } = config;
+    const names = { endpoint: config.endpoint, registries: new Set(config.registries) };
+    const rules = { owner, mode, names, expiryDelay, revisionsKept, platforms };
     term = createTerm({ ...rules, client, registry, events, logger, metrics });
     await term.run(signal).finally(() => {
       term = undefined;

@@ -6,6 +6,7 @@ import {
   httpUrl,
   logSchema,
   managementSchema,
+  registryName,
   section,
   shutdownSchema,
 } from "@cache-registry/runtime/config-types";
@@ -54,6 +55,12 @@ export const ControllersConfig = z.strictObject({
     ),
   endpoint: z.string().min(1).default(DEFAULT_ENDPOINT).describe("Where every node serves the cache"),
   registry,
+  registries: z
+    .array(registryName())
+    .default([])
+    .describe(
+      "Upstreams that the registry lists: a name without a dot below the endpoint, such as harbor_5000, is one only when listed",
+    ),
   expiryDelay: expiryDelay.describe("How long an unused image is kept; a plain number is days"),
   platforms: z
     .union([z.literal("auto"), z.array(platform).min(1)], { error: `expected ${PLATFORMS_HINT}` })

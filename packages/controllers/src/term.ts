@@ -12,7 +12,7 @@ import { createCachedImageReconciler } from "./cached-image/reconciler.ts";
 import { createReleaseReconciler, createReleaseSweep } from "./cached-image/release.ts";
 import { createSourceIndex, referenceOf } from "./cached-image/source-index.ts";
 import { createUsageIndex } from "./cached-image/usage.ts";
-import type { RecordingMode } from "./pod/pod-images.ts";
+import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { createPodReconciler } from "./pod/pod-reconciler.ts";
 import type { ManagementClient } from "./registry/management-client.ts";
 import { createRegistryMonitor } from "./registry/registry-monitor.ts";
@@ -41,7 +41,7 @@ export type TermDeps = {
   readonly events: EventRecorder;
   readonly owner: string;
   readonly mode: RecordingMode;
-  readonly endpoint: string;
+  readonly names: CacheNames;
   readonly expiryDelay: number;
   readonly platforms: readonly string[] | undefined;
   readonly revisionsKept: number;
@@ -61,7 +61,7 @@ export type Term = {
 };
 
 export function createTerm(deps: TermDeps): Term {
-  const { client, registry, owner, logger, metrics, expiryDelay, platforms, revisionsKept, endpoint, events } = deps;
+  const { client, registry, owner, logger, metrics, expiryDelay, platforms, revisionsKept, names, events } = deps;
   const timing = { ...TERM_TIMING, ...deps.timing };
   const now = (): Date => new Date();
   const usage = createUsageIndex({ revisionsKept });
@@ -72,7 +72,7 @@ export function createTerm(deps: TermDeps): Term {
   const monitor = createRegistryMonitor({ registry, logger, now, interval: timing.askRegistry });
   const clock = (): number => performance.now();
   const prewarm = createPrewarm({ registry, monitor, owner, clock, timing: timing.prewarm });
-  const expire = createExpire({ client, logger, liveUsage: createLiveUsage({ client, endpoint, revisionsKept }) });
+  const expire = createExpire({ client, logger, liveUsage: createLiveUsage({ client, names, revisionsKept }) });
 
   const podController = createController({
     name: "pod",

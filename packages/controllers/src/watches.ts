@@ -7,13 +7,13 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { OWNER_KINDS } from "./cached-image/consumers.ts";
 import type { Consumer, UsageIndex } from "./cached-image/usage.ts";
-import type { RecordingMode } from "./pod/pod-images.ts";
+import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { type PodRecord, podRecord } from "./pod/pod-record.ts";
 
 export type WatchesOptions = {
   readonly client: KubeClient;
   readonly mode: RecordingMode;
-  readonly endpoint: string;
+  readonly names: CacheNames;
   readonly usage: UsageIndex;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -28,18 +28,18 @@ export type Watches = {
 };
 
 export function createWatches(options: WatchesOptions): Watches {
-  const { client, mode, endpoint, usage, logger, metrics, timing } = options;
+  const { client, mode, names, usage, logger, metrics, timing } = options;
   const intern = (reference: string): string => usage.intern(reference);
   const shared = { client, logger, metrics, timing };
 
   const owners = OWNER_KINDS.map(({ resource, consumerOf }) =>
-    createInformer({ ...shared, resource, transform: (object) => consumerOf(object, { endpoint, intern }) }),
+    createInformer({ ...shared, resource, transform: (object) => consumerOf(object, { names, intern }) }),
   );
 
   const pods = createInformer({
     ...shared,
     resource: PODS,
-    transform: (pod) => podRecord(pod, { mode, endpoint, intern }),
+    transform: (pod) => podRecord(pod, { mode, names, intern }),
   });
 
   const images = createInformer({

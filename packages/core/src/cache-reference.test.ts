@@ -87,6 +87,18 @@ describe("fromCacheReference", () => {
     expect(fromCacheReference(image, ENDPOINT)).toMatchObject({ registry, repository });
   });
 
+  it("takes a port without a dot for a registry only when it is listed, where there is a list", () => {
+    const listed = new Set(["harbor:5000"]);
+    const read = (image: string) => fromCacheReference(`${ENDPOINT}/${image}`, ENDPOINT, listed)?.registry;
+    expect(["harbor_5000/a", "team_5000/a", "my.host_5000/a", "ghcr.io/a", "localhost/a"].map(read)).toEqual([
+      "harbor:5000",
+      undefined,
+      "my.host:5000",
+      "ghcr.io",
+      "localhost",
+    ]);
+  });
+
   it.each([
     ["localhost:7439/team/app", "a local repository"],
     ["localhost:7439/app", "a local repository of one component"],

@@ -43,13 +43,21 @@ export function toCacheReference(
 
 /**
  * The reference behind a cached image name; the inverse of `toCacheReference`. Undefined when the image is not below the
- * endpoint or names a local repository of the cache (no registry in its first component).
+ * endpoint or names a local repository of the cache (no registry in its first component). `listed`: the only registries
+ * with a port that may lack a dot, since `team_5000/app` can be a local repository as well; left out: any may.
  */
-export function fromCacheReference(image: string, endpoint: string): ImageReference | undefined {
+export function fromCacheReference(
+  image: string,
+  endpoint: string,
+  listed?: ReadonlySet<string>,
+): ImageReference | undefined {
   if (!isCached(image, endpoint)) return undefined;
   const path = image.slice(endpoint.length + 1);
   const slash = path.indexOf("/");
   if (slash <= 0) return undefined;
   const registry = componentToRegistry(path.slice(0, slash));
+  if (listed !== undefined && !path.slice(0, slash).includes(".") && registry.includes(":") && !listed.has(registry)) {
+    return undefined;
+  }
   return looksLikeRegistry(registry) ? parseImageReference(`${registry}/${path.slice(slash + 1)}`) : undefined;
 }

@@ -1,5 +1,6 @@
 import { BYTE_SIZE_HINT, parseByteSize } from "@cache-registry/core/byte-size";
 import { DURATION_HINT, parseDuration } from "@cache-registry/core/duration";
+import { normalizeRegistry } from "@cache-registry/core/image-reference";
 import { z } from "zod";
 import { LOG_LEVELS } from "./logger.ts";
 import { Secret } from "./secret.ts";
@@ -88,6 +89,13 @@ export const tlsSchema = z.strictObject({
   keyFile: filePath().describe("Private key of the certificate, PEM"),
 });
 export type TlsConfig = z.output<typeof tlsSchema>;
+
+const REGISTRY_HINT = "a registry as image references name it, such as ghcr.io or harbor:5000";
+
+/** Output: normalised, as in image references. */
+export function registryName() {
+  return parsed(z.string(), REGISTRY_HINT, normalizeRegistry);
+}
 
 export function listenSchema(defaults: { readonly host?: string; readonly port: number }) {
   return section({

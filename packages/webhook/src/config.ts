@@ -1,26 +1,14 @@
-import { normalizeRegistry } from "@cache-registry/core/image-reference";
 import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
 import {
   listenSchema,
   logSchema,
   managementSchema,
+  registryName,
   section,
   shutdownSchema,
 } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
 import { isImagePattern } from "./eligibility/image-pattern.ts";
-
-const REGISTRY_HINT = "a registry as image references name it, such as ghcr.io or harbor:5000";
-
-const registryName = z
-  .string()
-  .transform((text, context) => {
-    const registry = normalizeRegistry(text);
-    if (registry !== undefined) return registry;
-    context.issues.push({ code: "custom", input: text, message: `expected ${REGISTRY_HINT}` });
-    return z.NEVER;
-  })
-  .meta({ allowed: REGISTRY_HINT });
 
 const PATTERN_HINT =
   "a registry such as gcr.io or *.gcr.io, or registry/repository such as docker.io/library/*; * stands for any text";
@@ -70,9 +58,9 @@ export const WebhookConfig = z.strictObject({
     .enum(["rewrite", "mirror"])
     .default("rewrite")
     .describe("rewrite: change image names; mirror: only label the pods, containerd finds the cache by itself"),
-  endpoint: registryName.default(DEFAULT_ENDPOINT).describe("Where nodes reach the cache: host, with a port"),
+  endpoint: registryName().default(DEFAULT_ENDPOINT).describe("Where nodes reach the cache: host, with a port"),
   registries: z
-    .array(registryName)
+    .array(registryName())
     .default([])
     .describe(
       "Upstreams that the registry lists: a name without a dot, such as harbor:5000, is rewritten only when listed",

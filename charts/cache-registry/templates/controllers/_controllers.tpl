@@ -15,6 +15,12 @@ endpoint: {{ .Values.endpoint }}
 registry:
   url: http://{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}:8081
   tokenSecret: { name: {{ include "cache-registry.tokenSecretName" . }}, key: token }
+{{- with .Values.upstreams }}
+registries:
+  {{- range . }}
+  - {{ .registry | quote }}
+  {{- end }}
+{{- end }}
 expiryDelay: {{ include "cache-registry.expiryDelay" . | quote }}
 platforms: {{ toJson .Values.controllers.platforms }}
 revisionsKept: {{ .Values.controllers.revisionsKept }}

@@ -8,10 +8,10 @@ import {
   STATEFUL_SETS,
 } from "@cache-registry/kube/resource";
 import type { Job, PodSpec, ReplicaSet } from "@cache-registry/kube/workloads";
-import { usedReferences } from "../pod/pod-images.ts";
+import { type CacheNames, usedReferences } from "../pod/pod-images.ts";
 import type { Consumer, Revision } from "./usage.ts";
 
-type Reading = { readonly endpoint: string; readonly intern: (reference: string) => string };
+type Reading = { readonly names: CacheNames; readonly intern: (reference: string) => string };
 
 /** An owner of pods: where it is listed, and what is kept of it. Deployments are counted by their ReplicaSets. */
 export type OwnerKind = {
@@ -38,9 +38,9 @@ function ownerKind<T extends KubeObject>(
 ): OwnerKind {
   return {
     resource: resource as Resource<KubeObject>,
-    consumerOf(listed, { endpoint, intern }) {
+    consumerOf(listed, { names, intern }) {
       const object = listed as T; // it comes from a list of `resource`
-      const images = usedReferences(template(object), endpoint).map(intern);
+      const images = usedReferences(template(object), names).map(intern);
       return { key: `${resource.kind}/${keyOf(object)}`, images, revision: revision?.(object) };
     },
   };

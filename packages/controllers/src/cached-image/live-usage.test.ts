@@ -22,7 +22,11 @@ function setup(pods: { name: string; image: string; phase?: string }[]) {
       };
     },
   } as unknown as KubeClient;
-  const usage = createLiveUsage({ client, endpoint: "localhost:7439", revisionsKept: 2 });
+  const usage = createLiveUsage({
+    client,
+    names: { endpoint: "localhost:7439", registries: new Set<string>() },
+    revisionsKept: 2,
+  });
   const hold = (): (() => void) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     gate = promise;

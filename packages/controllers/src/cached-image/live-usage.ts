@@ -1,7 +1,7 @@
 import type { KubeClient } from "@cache-registry/kube/client";
 import { type KubeObject, keyOf } from "@cache-registry/kube/object";
 import { PODS, type Resource } from "@cache-registry/kube/resource";
-import { usedReferences } from "../pod/pod-images.ts";
+import { type CacheNames, usedReferences } from "../pod/pod-images.ts";
 import { isOver } from "../pod/pod-record.ts";
 import { OWNER_KINDS } from "./consumers.ts";
 import { type Consumer, createUsageIndex, type UsageIndex, type Users } from "./usage.ts";
@@ -20,10 +20,10 @@ const PAGE_SIZE = 500;
  */
 export function createLiveUsage(options: {
   readonly client: KubeClient;
-  readonly endpoint: string;
+  readonly names: CacheNames;
   readonly revisionsKept: number;
 }): LiveUsage {
-  const { client, endpoint, revisionsKept } = options;
+  const { client, names, revisionsKept } = options;
   let wanted = new Set<string>();
   let running: Promise<unknown> = Promise.resolve();
   let next: Promise<UsageIndex> | undefined;
@@ -51,11 +51,11 @@ export function createLiveUsage(options: {
       if (consumer.revision || consumer.images.some((image) => references.has(image))) index.put(consumer);
     };
     await each(PODS, signal, (pod) => {
-      if (!isOver(pod)) put({ key: `Pod/${keyOf(pod)}`, images: usedReferences(pod.spec, endpoint) });
+      if (!isOver(pod)) put({ key: `Pod/${keyOf(pod)}`, images: usedReferences(pod.spec, names) });
     });
     for (const kind of OWNER_KINDS) {
       const intern = (reference: string): string => reference;
-      await each(kind.resource, signal, (object) => put(kind.consumerOf(object, { endpoint, intern })));
+      await each(kind.resource, signal, (object) => put(kind.consumerOf(object, { names, intern })));
     }
     return index;
   }

@@ -27,6 +27,17 @@ function status({ current, pods = ["ns/a"], observation, downFor }: Options = {}
 const ready = status({ observation: known({ digest: "sha256:1", size: 10, progress: 100 }) });
 
 describe("statusOf", () => {
+  it("names the digest that the upstream had when it was last asked, also while it cannot be asked", () => {
+    const checkedAt = "2026-01-30T00:00:00.000Z";
+    const confirmed = status({ observation: known({ digest: "sha256:2", checkedAt }) });
+    expect(confirmed.upstreamDigest).toBe("sha256:2");
+    const stale = known({ digest: "sha256:2", state: "stale", checkedAt });
+    expect(status({ observation: stale }).upstreamDigest).toBeUndefined();
+    expect(status({ current: confirmed, observation: stale }).upstreamDigest).toBe("sha256:2");
+    // A digest is never asked for: it is what it is.
+    expect(status({ observation: known({ digest: "sha256:2", checkedAt: null }) }).upstreamDigest).toBeUndefined();
+  });
+
   it.each([
     ["pending", "Pending", "False"],
     ["pulling", "Pulling", "False"],

@@ -44,7 +44,7 @@ export function statusOf(subject: StatusSubject): CachedImageStatus {
     phase: phaseOf(subject),
     // What is not known right now stays as it was: a registry that restarts has not forgotten its store.
     digest: image ? (image.digest ?? undefined) : current?.digest,
-    upstreamDigest: image ? (image.upstreamDigest ?? undefined) : current?.upstreamDigest,
+    upstreamDigest: image ? upstreamDigestOf(image, current) : current?.upstreamDigest,
     size: image ? integer(image.size) : current?.size,
     progress: image ? progressOf(image) : current?.progress,
     usedBy: {
@@ -55,6 +55,12 @@ export function statusOf(subject: StatusSubject): CachedImageStatus {
     expiresAt: timestamp(lifetime.expiresAt),
     conditions,
   };
+}
+
+/** A tag that the upstream confirmed has its digest; stale is what it could not, or would not, confirm. */
+function upstreamDigestOf(image: RegistryImage, current: CachedImageStatus | undefined): string | undefined {
+  const confirmed = image.state !== "stale" && image.checkedAt ? image.digest : undefined;
+  return confirmed ?? current?.upstreamDigest;
 }
 
 function phaseOf({ current, lifetime, observation }: StatusSubject): Phase {

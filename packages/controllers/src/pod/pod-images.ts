@@ -2,6 +2,13 @@ import { fromCacheReference, isCached } from "@cache-registry/core/cache-referen
 import { parseImageReference, printImageReference, withDefaultTag } from "@cache-registry/core/image-reference";
 import type { PodSpec } from "@cache-registry/kube/workloads";
 
+/** What tells a name below the cache from a repository of the cache itself. */
+export type CacheNames = {
+  readonly endpoint: string;
+  /** Registries that the cache lists as upstreams. */
+  readonly registries: ReadonlySet<string>;
+};
+
 /** Every image that a pod spec names: all container kinds and image volumes, as written. */
 export function imagesOf(spec: PodSpec | undefined): string[] {
   const containers = [
@@ -17,14 +24,16 @@ export function imagesOf(spec: PodSpec | undefined): string[] {
  * The image behind a name in a pod, as its registry knows it: `nginx` and `localhost:7439/docker.io/library/nginx` are both
  * `docker.io/library/nginx:latest`. Undefined: no valid reference, or a local repository of the cache itself.
  */
-export function sourceReference(image: string, endpoint: string): string | undefined {
-  const reference = isCached(image, endpoint) ? fromCacheReference(image, endpoint) : parseImageReference(image);
+export function sourceReference(image: string, { endpoint, registries }: CacheNames): string | undefined {
+  const reference = isCached(image, endpoint)
+    ? fromCacheReference(image, endpoint, registries)
+    : parseImageReference(image);
   return reference && printImageReference(withDefaultTag(reference));
 }
 
 /** What a pod spec uses, rewritten or not, each once. */
-export function usedReferences(spec: PodSpec | undefined, endpoint: string): string[] {
-  const references = imagesOf(spec).map((image) => sourceReference(image, endpoint));
+export function usedReferences(spec: PodSpec | undefined, names: CacheNames): string[] {
+  const references = imagesOf(spec).map((image) => sourceReference(image, names));
   return [...new Set(references.filter((reference) => reference !== undefined))];
 }
 
@@ -37,10 +46,10 @@ export type RecordingMode = "rewrite" | "mirror";
  */
 export function recordedReferences(
   spec: PodSpec | undefined,
-  { mode, endpoint }: { readonly mode: RecordingMode; readonly endpoint: string },
+  { mode, names }: { readonly mode: RecordingMode; readonly names: CacheNames },
 ): string[] {
-  if (mode === "mirror") return spec?.imagePullSecrets?.length ? [] : usedReferences(spec, endpoint);
-  const cached = imagesOf(spec).filter((image) => isCached(image, endpoint));
-  const references = cached.map((image) => sourceReference(image, endpoint));
+  if (mode === "mirror") return spec?.imagePullSecrets?.length ? [] : usedReferences(spec, names);
+  const cached = imagesOf(spec).filter((image) => isCached(image, names.endpoint));
+  const references = cached.map((image) => sourceReference(image, names));
   return [...new Set(references.filter((reference) => reference !== undefined))];
 }

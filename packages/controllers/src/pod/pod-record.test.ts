@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { podRecord } from "./pod-record.ts";
 
-const options = { mode: "rewrite", endpoint: "localhost:7439", intern: (text: string) => text } as const;
+const names = { endpoint: "localhost:7439", registries: new Set<string>() };
+const options = { mode: "rewrite", names, intern: (text: string) => text } as const;
 const image = "localhost:7439/docker.io/library/nginx:1";
 
 function pod(changes: { labels?: Record<string, string>; annotations?: Record<string, string>; phase?: string }) {

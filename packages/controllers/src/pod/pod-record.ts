@@ -1,7 +1,7 @@
 import { MANAGED_LABEL } from "@cache-registry/core/labels";
 import { controllerOf } from "@cache-registry/kube/object";
 import type { Pod } from "@cache-registry/kube/workloads";
-import { type RecordingMode, recordedReferences, usedReferences } from "./pod-images.ts";
+import { type CacheNames, type RecordingMode, recordedReferences, usedReferences } from "./pod-images.ts";
 
 /** All that is kept of a pod in memory. */
 export type PodRecord = {
@@ -28,9 +28,9 @@ export function isOver(pod: Pod): boolean {
 
 export function podRecord(
   pod: Pod,
-  options: { readonly mode: RecordingMode; readonly endpoint: string; readonly intern: (reference: string) => string },
+  options: { readonly mode: RecordingMode; readonly names: CacheNames; readonly intern: (reference: string) => string },
 ): PodRecord {
-  const { mode, endpoint, intern } = options;
+  const { mode, names, intern } = options;
   const owner = controllerOf(pod);
   const over = isOver(pod);
   const managed = pod.metadata.labels?.[MANAGED_LABEL] === "true";
@@ -38,7 +38,7 @@ export function podRecord(
     namespace: pod.metadata.namespace ?? "",
     name: pod.metadata.name,
     owner: owner && `${owner.kind}/${owner.name}`,
-    images: over ? NONE : usedReferences(pod.spec, endpoint).map(intern),
-    recorded: over || !managed ? NONE : recordedReferences(pod.spec, { mode, endpoint }).map(intern),
+    images: over ? NONE : usedReferences(pod.spec, names).map(intern),
+    recorded: over || !managed ? NONE : recordedReferences(pod.spec, { mode, names }).map(intern),
   };
 }

@@ -9,10 +9,11 @@ import { z } from "zod";
 export const RegistryImage = z.object({
   reference: z.string(),
   digest: z.string().nullish(),
-  upstreamDigest: z.string().nullish(),
   state: z.enum(["pending", "pulling", "ready", "stale", "failed"]),
   size: z.number().nullish(),
   cachedBytes: z.number().nullish(),
+  /** When the upstream last said which digest a tag has; null for digests. */
+  checkedAt: z.string().nullish(),
   /** Percent. */
   progress: z.number().nullish(),
   error: z.string().nullish(),
