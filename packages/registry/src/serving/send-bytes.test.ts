@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { buffer as readBuffer } from "node:stream/consumers";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
 import type { ByteReader } from "@cache-registry/storage/blob-store/blob-store";
 import { afterEach, describe, expect, it } from "vitest";
@@ -94,6 +96,34 @@ describe("sendBytes", () => {
     late.resolve();
     await handled;
     expect([done, pool.inUse]).toEqual([true, 0]);
+  });
+
+  it("keeps nothing for each chunk while the stream goes on", async () => {
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc") as () => void;
+    const heapAfter = { warm: 0, end: 0 };
+    const reads = 60_000;
+    let read = 0;
+    const reader: ByteReader = {
+      async read() {
+        read += 1;
+        if (read !== 1_000 && read !== reads) return 1;
+        collectGarbage();
+        heapAfter[read === reads ? "end" : "warm"] = process.memoryUsage().heapUsed;
+        return 1;
+      },
+      close: async () => {},
+    };
+    const lease = createBufferPool().lease();
+    if (!lease) throw new Error("the pool is spent");
+    const { answer, handled } = await connect(async (response) => {
+      response.flushHeaders();
+      await sendBytes({ reader, response, lease, length: reads });
+      response.end();
+    });
+    answer.resume();
+    await handled;
+    expect(heapAfter.end - heapAfter.warm).toBeLessThan(5e6);
   });
 
   it("stops reading when the client leaves", async () => {

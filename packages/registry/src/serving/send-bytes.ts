@@ -22,25 +22,22 @@ export type SendBytes = {
  */
 export async function sendBytes({ reader, response, lease, length }: SendBytes): Promise<number> {
   if (length === undefined || length >= GROW_FROM_BYTES) lease.grow();
-  const gone = new Promise<undefined>((resolve) => {
-    if (response.destroyed) resolve(undefined);
-    response.once("close", () => resolve(undefined));
-  });
+  const orGone = watchDeparture(response);
   let reading: Promise<number> | undefined;
   try {
     let sent = 0;
-    let flushed: Promise<void> = Promise.resolve();
+    let flushed: Promise<unknown> = Promise.resolve();
     for (let turn = 0; sent !== length; turn ^= 1) {
       const buffer = lease.buffers[turn === 0 ? 0 : 1];
       reading = reader.read(buffer);
-      const count = await Promise.race([reading, gone]);
+      const count = await orGone(reading);
       if (count === undefined) return sent;
       await flushed;
       if (count === 0) {
         if (length !== undefined) throw new Error("content ended early");
         return sent;
       }
-      flushed = write(response, buffer.subarray(0, count), gone);
+      flushed = orGone(write(response, buffer.subarray(0, count)));
       sent += count;
     }
     await flushed;
@@ -52,10 +49,40 @@ export async function sendBytes({ reader, response, lease, length }: SendBytes):
   }
 }
 
-/** Resolves when the bytes left user space (so that the buffer may be reused) or the client is gone. */
-function write(response: ServerResponse, bytes: Uint8Array, gone: Promise<undefined>): Promise<void> {
-  const flushed = new Promise<void>((resolve) => {
+/** Resolves when the bytes left user space, so that the buffer may be reused. */
+function write(response: ServerResponse, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
     response.write(bytes, () => resolve());
   });
-  return Promise.race([flushed, gone]);
+}
+
+/**
+ * Settles like the promise it is given, or with undefined once the client is gone. Promise.race with one promise for the
+ * departure would do the same, and keep a reaction for every chunk until the stream ends.
+ */
+function watchDeparture(response: ServerResponse) {
+  const waits = new Set<() => void>();
+  let gone = response.destroyed;
+  response.once("close", () => {
+    gone = true;
+    for (const leave of waits) leave();
+    waits.clear();
+  });
+  return function orGone<Value>(promise: Promise<Value>): Promise<Value | undefined> {
+    return new Promise((resolve, reject) => {
+      const leave = () => resolve(undefined);
+      promise.then(
+        (value) => {
+          waits.delete(leave);
+          resolve(value);
+        },
+        (error: unknown) => {
+          waits.delete(leave);
+          reject(error);
+        },
+      );
+      if (gone) leave();
+      else waits.add(leave);
+    });
+  };
 }
