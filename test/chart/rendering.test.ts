@@ -73,7 +73,7 @@ describe("the chart", () => {
   it("adds commonLabels everywhere without letting them break a selector", async () => {
     const commonLabels = { team: "platform", "app.kubernetes.io/name": "other" };
     const manifests = await render({ values: { commonLabels } });
-    for (const { metadata } of ours(manifests.all)) {
+    for (const { metadata } of manifests.all) {
       expect(metadata.labels).toMatchObject({ team: "platform", "app.kubernetes.io/name": "cache-registry" });
     }
     for (const { spec } of manifests.workloads()) expect(spec.template.metadata.labels.team).toBe("platform");
