@@ -46,7 +46,9 @@ export type RunningCommand = {
 /** `cache-registry <args>` from the sources. */
 export function runCommand(args: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv }): RunningCommand {
   const env = { PATH: process.env.PATH, NODE_NO_WARNINGS: "1", ...options.env };
-  const child = spawn(process.execPath, [CLI, ...args], { cwd: options.cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  // It ends with the test run, however that ends.
+  const command = ["--pdeathsig", "KILL", process.execPath, CLI, ...args];
+  const child = spawn("setpriv", command, { cwd: options.cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   const chunks: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => chunks.push(chunk));
