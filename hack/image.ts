@@ -16,9 +16,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const CA_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 
 export type BuiltImage = {
-  /** OCI layout in one tar, as `ctr image import` and `crane push` take it. */
+  /** OCI layout in one tar, as `ctr image import` and `skopeo` take it. */
   readonly archive: string;
-  /** The layout as a folder. */
+  /** The layout as a folder, as `crane push` takes it. */
   readonly layout: string;
   readonly digest: string;
   /** Compressed bytes of all blobs. */

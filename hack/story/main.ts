@@ -12,10 +12,11 @@ const interrupted = new Promise<void>((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => resolve());
 });
 
-let stage: Stage | undefined;
+let opening: Promise<Stage> | undefined;
 async function perform(): Promise<void> {
   narrator.chapter("The stage");
-  stage = await openStage({ log: (line) => narrator.detail(line) });
+  opening = openStage({ log: (line) => narrator.detail(line) });
+  const stage = await opening;
   narrator.say(
     "There is no Internet here: a real registry (CNCF distribution) on this machine stands in for docker.io.",
   );
@@ -39,6 +40,9 @@ try {
   process.exitCode = 1;
 } finally {
   narrator.chapter("Leaving the machine as it was");
+  // Ctrl-C may come while it opens: what is half there ends by itself or is ended here. A second Ctrl-C does not wait.
+  process.once("SIGINT", () => process.exit(130));
+  const stage = await opening?.catch(() => undefined);
   await stage?.close();
   narrator.say("done");
 }
