@@ -11,12 +11,17 @@ const narrator = createNarrator();
 const interrupted = new Promise<void>((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => resolve());
 });
+let over = false;
+void interrupted.then(() => {
+  over = true;
+});
 
 let opening: Promise<Stage> | undefined;
 async function perform(): Promise<void> {
   narrator.chapter("The stage");
   opening = openStage({ log: (line) => narrator.detail(line) });
   const stage = await opening;
+  if (over) return;
   narrator.say(
     "There is no Internet here: a real registry (CNCF distribution) on this machine stands in for docker.io.",
   );

@@ -91,6 +91,26 @@ export function admission(scene: () => Scene): void {
     }
   });
 
+  it("leaves namespaces alone: the release's own, those the cluster needs, and one that opted out", async () => {
+    const { kubectl } = scene().stage.cluster;
+    await kubectl(["create", "namespace", "opted-out"]);
+    const imageIn = async (namespace: string) => {
+      const input = JSON.stringify(pod("admit-namespace", "nginx:1", { spec: HELD }));
+      const args = ["-n", namespace, "create", "--dry-run=server", "-o", "jsonpath={.spec.containers[0].image}"];
+      return kubectl([...args, "-f", "-"], { input });
+    };
+    expect(await imageIn("opted-out")).toBe("localhost:7439/docker.io/library/nginx:1");
+    await kubectl(["label", "namespace", "opted-out", `${DOMAIN}/image-caching-policy=ignore`]);
+    // The API server's copy of the namespace's labels may be a moment behind.
+    await waitUntil("the opt-out to be seen", async () =>
+      (await imageIn("opted-out")) === "nginx:1" ? true : undefined,
+    );
+    for (const namespace of [scene().release.namespace, "kube-system"]) {
+      expect(await imageIn(namespace), namespace).toBe("nginx:1");
+    }
+    await kubectl(["delete", "namespace", "opted-out", "--wait=false"]);
+  });
+
   it("knows pods with generateName, and a second admission changes nothing", async () => {
     const { kubectl } = scene().stage.cluster;
     const generated = pod("x", "nginx:1", { spec: HELD }) as { metadata: object };

@@ -80,6 +80,21 @@ describe("mutatePod", () => {
     expect(noteOf(pod, SKIPPED)).toEqual({ bad: "invalid", local: "never", "volume/v": "invalid" });
   });
 
+  it("has nothing to say of containers and volumes without an image: the API server refuses or allows them", () => {
+    const input = testPod({
+      spec: {
+        containers: [{ name: "none" }, container("empty", "")],
+        volumes: [
+          { name: "none", image: {} },
+          { name: "empty", image: { reference: "" } },
+        ],
+      },
+    });
+    const mutation = mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() });
+    expect(mutation.pod).toBe(input);
+    expect(mutation.verdicts).toEqual([]);
+  });
+
   it("leaves every image of a pod that an operator owns, without the label", () => {
     const pod = mutate({
       metadata: { ownerReferences: [controller("postgresql.cnpg.io/v1", "Cluster")] },
