@@ -1,7 +1,8 @@
 import type { Digest } from "@cache-registry/core/digest";
-import { discard, headerOf } from "@cache-registry/registry-client/body";
+import { headerOf } from "@cache-registry/registry-client/body";
 import type { UpstreamClient } from "@cache-registry/registry-client/client";
 import { parseContentLength, parseContentRange } from "@cache-registry/registry-client/content-range";
+import { dismiss } from "@cache-registry/registry-client/origin";
 import type { UpstreamTarget } from "@cache-registry/registry-client/target";
 import type { ContentRequest } from "./answer.ts";
 import { authorizationForUpstream, isForCache } from "./authorization.ts";
@@ -52,7 +53,7 @@ export function createBlobSources({ cache, client }: BlobSourcesOptions): BlobSo
       if (place && place.start <= position) {
         return { offset: place.start, size: place.size, stream: answer.body, source: "cache" };
       }
-      await discard(answer);
+      dismiss(answer);
       throw new Error(`the cache answered ${answer.statusCode} to a range`);
     },
   };

@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { createServer, type Server } from "node:net";
+import { text } from "node:stream/consumers";
 import {
   createScriptedRegistry,
   type ScriptedRegistry,
@@ -36,7 +37,7 @@ describe("a slow cache", () => {
       return true;
     };
     const answer = await createClient(registry.url).ask(request());
-    expect(await answer.body.text()).toBe("[]");
+    expect(await text(answer.body)).toBe("[]");
     expect(registry.requests.filter(({ url }) => url === "/v2/").length).toBeGreaterThan(1);
   });
 

@@ -1,6 +1,5 @@
 import { codeOf } from "@cache-registry/registry-client/failure";
-import { createOrigin, type OriginRequest } from "@cache-registry/registry-client/origin";
-import type { TransportResponse } from "@cache-registry/registry-client/transport";
+import { createOrigin, dismiss, type OriginRequest, type OriginResponse } from "@cache-registry/registry-client/origin";
 import { sleep } from "@cache-registry/runtime/backoff";
 
 /** Why the cache gave no answer. `connect`: nobody is there. `broken`: the connection broke. `timeout`: it is too slow. */
@@ -16,8 +15,8 @@ export class CacheUnavailableError extends Error {
   }
 }
 
-/** Its body must be read or discarded. */
-export type CacheAnswer = TransportResponse;
+/** Its body must be read or dismissed. */
+export type CacheAnswer = OriginResponse;
 
 export type CacheClient = {
   /** @throws CacheUnavailableError, or the signal's reason */
@@ -41,13 +40,13 @@ const NOBODY_THERE = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "ENOTFOUND",
+  "ERR_CONNECT_TIMEOUT",
   "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
 function failureOf(error: unknown): CacheFailure {
   if (NOBODY_THERE.has(codeOf(error))) return "connect";
-  return codeOf(error) === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : "broken";
+  return codeOf(error) === "ERR_HEADERS_TIMEOUT" ? "timeout" : "broken";
 }
 
 /** Times in milliseconds. */
@@ -70,8 +69,7 @@ export function createCacheClient(options: CacheClientOptions): CacheClient {
     const timeout = PROBE_TIMEOUT_MS;
     const probe = createOrigin({ url, connectTimeout, headersTimeout: timeout, idleTimeout: timeout });
     try {
-      const { body } = await probe.send({ method: "GET", path: "/v2/", signal: AbortSignal.timeout(timeout) });
-      await body.dump();
+      dismiss(await probe.send({ method: "GET", path: "/v2/", signal: AbortSignal.timeout(timeout) }));
       return true;
     } catch {
       return false;
@@ -97,10 +95,7 @@ export function createCacheClient(options: CacheClientOptions): CacheClient {
     void watch(waiting.signal, gone);
     try {
       const signal = AbortSignal.any([request.signal, gone.signal]);
-      const answer = await origin.send({ ...request, signal });
-      // Whoever reads it learns of a failure; one that comes before anyone does must not end the process.
-      answer.body.on("error", () => undefined);
-      return answer;
+      return await origin.send({ ...request, signal });
     } catch (error) {
       request.signal.throwIfAborted();
       gone.signal.throwIfAborted();

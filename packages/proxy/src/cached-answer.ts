@@ -1,7 +1,8 @@
 import { isDigest } from "@cache-registry/core/digest";
 import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
 import { assertDigest } from "@cache-registry/core/verify";
-import { discard, headerOf, readCapped } from "@cache-registry/registry-client/body";
+import { headerOf, readCapped } from "@cache-registry/registry-client/body";
+import { dismiss } from "@cache-registry/registry-client/origin";
 import { type Answer, bodyOf, type ContentRequest } from "./answer.ts";
 import { isForCache } from "./authorization.ts";
 import { placeOf } from "./blob-sources.ts";
@@ -67,7 +68,7 @@ export function createCachedAnswers({ cache, breaker, continuation }: CachedAnsw
     const { statusCode: status, body } = answer;
     const headers = endToEnd(answer.headers);
     if (method === "HEAD" || status === 304) {
-      await discard(answer);
+      dismiss(answer);
       return { status, headers };
     }
     if (resource.kind === "manifest" && status === 200) {
@@ -86,7 +87,7 @@ export function createCachedAnswers({ cache, breaker, continuation }: CachedAnsw
         const answer = await ask(request);
         const passedBy = reasonToPassBy(answer.statusCode);
         if (passedBy === undefined || final) return { answer: await passOn(request, answer) };
-        await discard(answer);
+        dismiss(answer);
         return { passedBy };
       } catch (error) {
         request.signal.throwIfAborted();

@@ -1,7 +1,20 @@
-import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { Answer } from "./answer.ts";
 import { releaseChunk } from "./spent-chunk.ts";
+
+/** Until the system has taken the chunk: at most one of them waits for a slow reader. @throws the signal's reason */
+function write(response: ServerResponse, chunk: Uint8Array, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    response.write(chunk, (error) => {
+      signal.removeEventListener("abort", leave);
+      releaseChunk(chunk);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
 
 /**
  * Writes an answer, at the pace at which the client reads. Where the body fails the connection is cut, short of its
@@ -20,8 +33,8 @@ export async function sendAnswer(
   }
   try {
     for await (const chunk of body) {
-      const more = response.write(chunk, () => releaseChunk(chunk));
-      if (!more) await once(response, "drain", { signal });
+      signal.throwIfAborted();
+      await write(response, chunk, signal);
     }
     response.end();
   } catch (error) {

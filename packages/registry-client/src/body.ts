@@ -30,8 +30,10 @@ export async function discard(response: TransportResponse): Promise<void> {
   await response.body.dump({ limit: MAX_DISCARDED_BYTES }).catch(() => undefined);
 }
 
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
 /** One value of a header; of repeated ones the first. */
-export function headerOf(headers: TransportResponse["headers"], name: string): string | undefined {
+export function headerOf(headers: Headers, name: string): string | undefined {
   const value = headers[name];
   return typeof value === "string" ? value : value?.[0];
 }
