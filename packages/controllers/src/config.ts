@@ -57,14 +57,14 @@ export const ControllersConfig = z.strictObject({
   registry,
   registries: z
     .array(registryName())
-    .default([])
+    .prefault([])
     .describe(
       "Upstreams that the registry lists: a name without a dot below the endpoint, such as harbor_5000, is one only when listed",
     ),
   expiryDelay: expiryDelay.describe("How long an unused image is kept; a plain number is days"),
   platforms: z
     .union([z.literal("auto"), z.array(platform).min(1)], { error: `expected ${PLATFORMS_HINT}` })
-    .default("auto")
+    .prefault("auto")
     .describe("Platforms to keep warm; auto leaves it to the registry")
     .meta({ allowed: PLATFORMS_HINT }),
   revisionsKept: z

@@ -58,10 +58,10 @@ export const WebhookConfig = z.strictObject({
     .enum(["rewrite", "mirror"])
     .default("rewrite")
     .describe("rewrite: change image names; mirror: only label the pods, containerd finds the cache by itself"),
-  endpoint: registryName().default(DEFAULT_ENDPOINT).describe("Where nodes reach the cache: host, with a port"),
+  endpoint: registryName().prefault(DEFAULT_ENDPOINT).describe("Where nodes reach the cache: host, with a port"),
   registries: z
     .array(registryName())
-    .default([])
+    .prefault([])
     .describe(
       "Upstreams that the registry lists: a name without a dot, such as harbor:5000, is rewritten only when listed",
     ),
