@@ -183,13 +183,6 @@ describe("cache-registry controllers, starved of CPU for longer than the lease",
       const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
       return IS_LEADER.test(metrics);
     });
-    for (const r of replicas)
-      console.log(
-        r.output(),
-        await (await fetch(`http://127.0.0.1:${r.port}/metrics`))
-          .text()
-          .then((t) => t.match(/cache_registry_leader .*/)?.[0]),
-      );
     expect((await Promise.all(leaders)).filter(Boolean)).toHaveLength(1);
     expect(names).toContain(await holder());
     for (const { process: child, exit } of replicas) {

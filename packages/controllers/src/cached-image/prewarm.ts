@@ -41,8 +41,9 @@ export const PREWARM_TIMING: PrewarmTiming = {
   lookAtStale: 60_000,
   lookAtMoving: 1_000,
   lookAtUnreachable: 15_000,
-  retryInitial: 30_000,
-  retryMax: 900_000,
+  // The registry itself remembers a failure for 10 s.
+  retryInitial: 10_000,
+  retryMax: 300_000,
 };
 
 /** Looks per second at images that wait, and as many at images on their way, all together. */
