@@ -17,6 +17,9 @@ export type AppOptions = {
   readonly accessLog: boolean;
 };
 
+/** To one address. A node never has as many; the memory for more would be missing elsewhere on it. */
+const MAX_CONNECTIONS = 512;
+
 class ClientLeftError extends Error {
   override readonly name = "ClientLeftError";
 }
@@ -40,7 +43,7 @@ function understand(request: FastifyRequest, targets: TargetResolver, signal: Ab
 
 /** The reading half of the distribution API; writing happens at the registry. */
 export function createApp({ failover, targets, logger, metrics, accessLog }: AppOptions): FastifyInstance {
-  const app = createServer({ logger, name: "proxy", metrics, accessLog });
+  const app = createServer({ logger, name: "proxy", metrics, accessLog, maxConnections: MAX_CONNECTIONS });
 
   app.addHook("onRequest", async (request, reply) => {
     if (request.method === "GET" || request.method === "HEAD") return;

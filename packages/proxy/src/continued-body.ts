@@ -40,18 +40,6 @@ class EndedEarlyError extends Error {
   override readonly name = "EndedEarlyError";
 }
 
-/** Bytes of a part from `position` up to `end`, each once; what comes before or after is dropped. */
-async function* within(part: BlobPart, position: number, end: number | undefined): AsyncGenerator<Buffer> {
-  let at = part.offset;
-  for await (const chunk of part.stream as AsyncIterable<Buffer>) {
-    const useful = chunk.subarray(Math.max(0, position - at), end === undefined ? undefined : end - at);
-    at += chunk.length;
-    if (useful.length > 0) yield useful;
-    if (end !== undefined && at >= end) return;
-  }
-  if (end !== undefined && at < end) throw new EndedEarlyError(`ended at ${at} instead of ${end}`);
-}
-
 /** One body out of as many parts as it takes: where one breaks, the next goes on at the same position. */
 export async function* continuedBody(options: ContinuedBodyOptions): AsyncGenerator<Buffer> {
   const { first, place, reopen, onBreak, signal } = options;
@@ -61,12 +49,20 @@ export async function* continuedBody(options: ContinuedBodyOptions): AsyncGenera
   let fruitless = 0;
   for (;;) {
     try {
-      for await (const chunk of within(part, position, end)) {
-        // Before the chunk is given away: its memory may be gone afterwards.
-        position += chunk.length;
-        fruitless = 0;
-        yield chunk;
+      let at = part.offset;
+      for await (const chunk of part.stream as AsyncIterable<Buffer>) {
+        // What comes before the position or after the end is dropped, so that each byte comes once.
+        const useful = chunk.subarray(Math.max(0, position - at), end === undefined ? undefined : end - at);
+        at += chunk.length;
+        if (useful.length > 0) {
+          // Before the chunk is given away: its memory may be gone afterwards.
+          position += useful.length;
+          fruitless = 0;
+          yield useful;
+        }
+        if (end !== undefined && at >= end) return;
       }
+      if (end !== undefined && at < end) throw new EndedEarlyError(`ended at ${at} instead of ${end}`);
       return;
     } catch (error) {
       signal.throwIfAborted();

@@ -2,18 +2,24 @@ import type { ServerResponse } from "node:http";
 import type { Answer } from "./answer.ts";
 import { releaseChunk } from "./spent-chunk.ts";
 
-/** Until the system has taken the chunk: at most one of them waits for a slow reader. @throws the signal's reason */
-function write(response: ServerResponse, chunk: Uint8Array, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => reject(signal.reason);
-    signal.addEventListener("abort", leave, { once: true });
-    response.write(chunk, (error) => {
-      signal.removeEventListener("abort", leave);
-      releaseChunk(chunk);
-      if (error) reject(error);
-      else resolve();
+type Writer = (chunk: Uint8Array) => Promise<void>;
+
+/**
+ * Writes a chunk and waits until the system has taken it: at most one waits for a slow reader. A write fails with the
+ * signal's reason. One listener for all of them: hundreds of streams send thousands of chunks each.
+ */
+function createWriter(response: ServerResponse, signal: AbortSignal): Writer {
+  let fail: ((reason: unknown) => void) | undefined;
+  signal.addEventListener("abort", () => fail?.(signal.reason), { once: true });
+  return (chunk) =>
+    new Promise((resolve, reject) => {
+      fail = reject;
+      response.write(chunk, (error) => {
+        releaseChunk(chunk);
+        if (error) reject(error);
+        else resolve();
+      });
     });
-  });
 }
 
 /**
@@ -31,10 +37,11 @@ export async function sendAnswer(
     response.end();
     return;
   }
+  const write = createWriter(response, signal);
   try {
     for await (const chunk of body) {
       signal.throwIfAborted();
-      await write(response, chunk, signal);
+      await write(chunk);
     }
     response.end();
   } catch (error) {
