@@ -33,7 +33,11 @@ export function connectFrugally(options: TcpNetConnectOpts): Socket {
       buffer: () => (open > FEW_CONNECTIONS ? small : large),
       callback(length, buffer) {
         const chunk = Buffer.from(buffer.buffer, buffer.byteOffset, length);
-        return socket.push(passesThrough(socket) ? chunk : Buffer.from(chunk));
+        if (!passesThrough(socket)) return socket.push(Buffer.from(chunk));
+        const more = socket.push(chunk);
+        // The next read would overwrite it: rather a broken connection than wrong bytes.
+        if (socket.readableLength > 0) socket.destroy(new Error("a chunk was kept by its reader"));
+        return more;
       },
     },
   };
