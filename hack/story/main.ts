@@ -28,7 +28,7 @@ async function perform(): Promise<void> {
   narrator.chapter("Installing charts/cache-registry with helm");
   const release = await installRelease({
     stage,
-    values: { cachedImagesExpiryDelay: "20s", registry: { gc: { grace: "5s" } } },
+    values: { cachedImagesExpiryDelay: "10s", registry: { gc: { grace: "2s" } } },
   });
   narrator.say(`helm says everything is ready; image ${(stage.image.size / 2 ** 20).toFixed(0)} MiB compressed`);
   await tellStory({ stage, release, narrator });

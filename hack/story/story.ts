@@ -95,10 +95,10 @@ async function expired({ stage, release, narrator }: StoryParts): Promise<void> 
     return found?.status?.expiresAt ? found : undefined;
   });
   narrator.say(`CachedImage is ${unused.status?.phase}; it expires at ${unused.status?.expiresAt}`);
-  await narrator.timed("CachedImage gone after its delay of 20 s", () =>
+  await narrator.timed("CachedImage gone after its delay of 10 s", () =>
     waitUntil("the CachedImage to go", async () => ((await cachedImage(stage)) ? undefined : true)),
   );
-  await narrator.timed("disk space back (grace 5 s), without a restart or a read-only moment", () =>
+  await narrator.timed("disk space back (grace 2 s), without a restart or a read-only moment", () =>
     waitUntil("the bytes to go", async () => ((await storedBytes(release)) < before - LAYER_BYTES ? true : undefined)),
   );
   narrator.say(`store: ${printByteSize(before)} before, ${printByteSize(await storedBytes(release))} now`);
