@@ -18,6 +18,8 @@ export interface Container {
   readonly name: string;
   readonly image: string;
   readonly imagePullPolicy: string;
+  /** Instead of the image's own. */
+  readonly command?: readonly string[];
   readonly args: readonly string[];
   readonly env?: readonly { name: string; value?: string; valueFrom?: unknown }[];
   readonly ports?: readonly { name: string; containerPort: number }[];

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { CHART, helm, render } from "./helm.ts";
 import type { Manifest } from "./manifests.ts";
@@ -27,12 +28,22 @@ describe("the proxy", () => {
     const manifests = await render({ release });
     expect(manifests.pod("proxy").enableServiceLinks).toBe(true);
     expect(manifests.container("proxy").env).toEqual([
+      { name: "MALLOC_ARENA_MAX", value: "2" },
       { name: "CREG_REGISTRY__URL", value: `http://$(${variable}):5000` },
     ]);
     // how the kubelet names it (pkg/kubelet/envvars)
     const service = manifests.only("Service", "registry").metadata.name;
     expect(variable).toBe(`${service.toUpperCase().replaceAll("-", "_")}_SERVICE_HOST`);
   });
+});
+
+it("starts the image's program with the flags under which its memory is tested", async () => {
+  const manifests = await render({});
+  const memoryTest = await readFile(new URL("../integration/proxy-memory.test.ts", import.meta.url), "utf8");
+  const flags = JSON.parse(/const FLAGS = (\[.*\]);/.exec(memoryTest)?.[1] ?? "null");
+  expect(manifests.container("proxy").command).toEqual(["/usr/local/bin/node", ...flags, "/app/main.js"]);
+  for (const other of ["registry", "webhook", "controllers"])
+    expect(manifests.container(other).command).toBeUndefined();
 });
 
 describe("uninstalling", () => {

@@ -1,7 +1,7 @@
 {{- /* The pod template of every component, so that all of them are equally confined and take the same values.
 
        Argument: (dict "root" $ "component" "webhook" "managementPort" 8082) and, where it differs from the default,
-       "gracePeriod" (seconds), "hostNetwork", "serviceLinks", "serviceAccountToken", "spread" (replicas prefer
+       "gracePeriod" (seconds), "command" (list, instead of the image's), "hostNetwork", "serviceLinks", "serviceAccountToken", "spread" (replicas prefer
        different nodes). What only one component has, it defines itself: cache-registry.<component>.{config, ports, env,
        volumeMounts, volumes}. */}}
 {{- define "cache-registry.podTemplate" -}}
@@ -66,6 +66,9 @@ spec:
     - name: {{ .component }}
       image: {{ include "cache-registry.image" . | quote }}
       imagePullPolicy: {{ include "cache-registry.imagePullPolicy" . }}
+      {{- with .command }}
+      command: {{ toJson . }}
+      {{- end }}
       args: [{{ .component }}, --config, /etc/cache-registry/config.yaml]
       {{- with include "cache-registry.env" . }}
       env:
