@@ -42,7 +42,7 @@ it("starts the image's program with the flags under which its memory is tested",
   const memoryTest = await readFile(new URL("../integration/proxy-memory.test.ts", import.meta.url), "utf8");
   const flags = JSON.parse(/const FLAGS = (\[.*\]);/.exec(memoryTest)?.[1] ?? "null");
   expect(manifests.container("proxy").command).toEqual(["/usr/local/bin/node", ...flags, "/app/main.js"]);
-  for (const other of ["registry", "webhook", "controllers"])
+  for (const other of ["registry", "webhook", "controllers"] as const)
     expect(manifests.container(other).command).toBeUndefined();
 });
 
