@@ -79,6 +79,12 @@ export const BUILDS: readonly Build[] = [
     seconds: 55,
   },
   {
+    name: "versitygw",
+    module: "versitygw",
+    programs: { versitygw: "github.com/versity/versitygw/cmd/versitygw" },
+    seconds: 106,
+  },
+  {
     name: "cert-manager",
     module: "clients",
     programs: { "cert-manager": "./cert-manager" },
