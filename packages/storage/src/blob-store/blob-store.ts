@@ -49,7 +49,15 @@ export type BlobWriter = {
   write(chunk: Uint8Array): Promise<void>;
   /** Reads back bytes below `size` while the writer goes on. Works after `commit` until `close`. 0 at the end. */
   readAt(buffer: Uint8Array, position: number): Promise<number>;
-  /** fsync, rename into place, fsync of the folder: after it the bytes survive a power cut. Keeps the handle for `readAt`. */
+  /**
+   * What of the commit takes long, for content that is complete: stores that are elsewhere send large blobs now, unseen. To be
+   * called before a lock is taken; without it `commit` does the same. The writer takes no more bytes.
+   */
+  prepare?(digest: Digest): Promise<void>;
+  /**
+   * After it the bytes survive a power cut. File system: fsync, rename into place, fsync of the folder. Object store: it
+   * has acknowledged them. Keeps the handle for `readAt`.
+   */
   commit(digest: Digest): Promise<void>;
   /** Releases the handle. An uncommitted `create` file is removed; an upload's file stays. Idempotent. */
   close(): Promise<void>;

@@ -1,10 +1,11 @@
 import { constants } from "node:fs";
-import { lstat, mkdir, open, opendir, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, opendir, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DIGEST_ALGORITHMS, type Digest, isDigest } from "@cache-registry/core/digest";
 import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
 import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
-import { createLayout, isUploadId, type Layout, MARKERS } from "./filesystem-layout.ts";
+import { emptyFolder, listUploads, makeFolder, statFile } from "./filesystem-folders.ts";
+import { createLayout, type Layout, MARKERS } from "./filesystem-layout.ts";
 import { openFileWriter } from "./filesystem-writer.ts";
 
 export type FilesystemOptions = {
@@ -14,33 +15,11 @@ export type FilesystemOptions = {
 
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW;
 
-/** Our folders are real ones: through a symbolic link, files would be written or removed somewhere else. */
-async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    if (errnoOf(error) !== "EEXIST") throw error;
-  });
-  if (!(await lstat(path)).isDirectory()) throw new Error(`${path} must be a folder, and no symbolic link`);
-}
-
 async function writeMarkers(root: string): Promise<void> {
   for (const [name, content] of MARKERS) {
     await writeFile(join(root, name), content, { flag: "wx", mode: 0o600 }).catch((error: unknown) => {
       if (errnoOf(error) !== "EEXIST") throw error;
     });
-  }
-}
-
-async function emptyFolder(path: string): Promise<void> {
-  for await (const entry of await opendir(path)) await rm(join(path, entry.name), { recursive: true, force: true });
-}
-
-async function statFile(path: string): Promise<{ readonly size: number; readonly mtimeMs: number } | undefined> {
-  try {
-    const stat = await lstat(path);
-    return stat.isFile() ? stat : undefined;
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
   }
 }
 
@@ -68,14 +47,6 @@ async function* listBlobs(layout: Layout): AsyncGenerator<Digest> {
       const digest = `${algorithm}:${entry.name}`;
       if (entry.isFile() && isDigest(digest)) yield digest;
     }
-  }
-}
-
-async function* listUploads(layout: Layout): AsyncGenerator<{ readonly id: string; readonly modifiedAt: number }> {
-  for await (const { name } of await opendir(layout.uploads)) {
-    if (!isUploadId(name)) continue;
-    const stat = await statFile(join(layout.uploads, name));
-    if (stat) yield { id: name, modifiedAt: stat.mtimeMs };
   }
 }
 
@@ -137,6 +108,6 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
       await rm(trashed, { force: true });
     },
     list: () => listBlobs(layout()),
-    listUploads: () => listUploads(layout()),
+    listUploads: () => listUploads(layout().uploads),
   };
 }

@@ -17,6 +17,26 @@ describe("blob store configuration", () => {
     expect(blobStoreConfig.safeParse(value).success).toBe(false);
   });
 
+  it("needs a bucket for s3, and both files of the credentials or none", () => {
+    const problems = (s3: unknown) =>
+      blobStoreConfig.safeParse({ driver: "s3", s3 }).error?.issues.map(({ path }) => path.join("."));
+    expect(problems(undefined)).toEqual(["s3.bucket"]);
+    expect(problems({ bucket: "images" })).toBeUndefined();
+    expect(problems({ bucket: "images", accessKeyIdFile: "id" })).toEqual(["s3.secretAccessKeyFile"]);
+    for (const prefix of ["../up", "/root", "a//b", "a b", ".hidden"]) {
+      expect(problems({ bucket: "images", prefix })).toEqual(["s3.prefix"]);
+    }
+    expect(problems({ bucket: "images", prefix: "cache-1/of_b.c/" })).toBeUndefined();
+    expect(problems({ bucket: "images", endpoint: "https://id:secret@host" })).toEqual(["s3.endpoint"]);
+  });
+
+  it("refuses s3 without credentials before anything starts", async () => {
+    const config = blobStoreConfig.parse({ driver: "s3", s3: { bucket: "images" } });
+    await expect(openBlobStore(config, { env: {} })).rejects.toThrow("AWS_ACCESS_KEY_ID");
+    const env = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret" };
+    await (await openBlobStore(config, { env })).close();
+  });
+
   it("opens the configured driver", async () => {
     const folder = await mkdtemp(join(tmpdir(), "blob-open-"));
     const onDisk = await openBlobStore(blobStoreConfig.parse({ filesystem: { path: folder } }));

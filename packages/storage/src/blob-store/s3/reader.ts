@@ -1,0 +1,158 @@
+import type { IncomingMessage } from "node:http";
+import type { Digest } from "@cache-registry/core/digest";
+import { BlobMissingError, type ByteRange, type ByteReader } from "../blob-store.ts";
+import type { S3Client } from "./client.ts";
+import { isNoSuchKey, isTransient, S3ConnectionError, S3ProtocolError, S3ResponseError, storeError } from "./errors.ts";
+
+/** Milliseconds without a byte before the connection is taken for dead; only while somebody waits for one. */
+const IDLE_MS = 10_000;
+/** Breaks in a row without a byte between them before the reader gives up. */
+const MAX_BREAKS = 5;
+
+export type ReadObject = {
+  readonly client: S3Client;
+  readonly key: string;
+  readonly digest: Digest;
+  readonly range: ByteRange | undefined;
+};
+
+/** What is left of one answer. */
+type Part = { readonly answer: IncomingMessage; readonly start: number; readonly end: number };
+
+/**
+ * Sequential reader of an object: bytes go from the connection into the caller's buffers, and nothing is asked for ahead of
+ * them but what the connection holds. A connection that breaks is continued from where it broke.
+ */
+export async function openObjectReader(object: ReadObject): Promise<ByteReader> {
+  const { range, digest } = object;
+  let position = range?.start ?? 0;
+  let breaks = 0;
+  let closed = false;
+  const first = await openPart(object, position, range?.end);
+  if (!first) return { read: async () => 0, close: async () => {} };
+  const { end } = first;
+  let source = createSource(first.answer);
+
+  async function resume(error: unknown): Promise<void> {
+    breaks += 1;
+    if (!isTransient(error) || breaks > MAX_BREAKS) throw storeError(error);
+    source.close(false);
+    const part = await openPart(object, position, end - 1);
+    if (part?.end !== end) throw new S3ProtocolError(`${digest} changed its size while it was read`);
+    source = createSource(part.answer);
+    // A close that came meanwhile closed the old one.
+    if (closed) source.close(false);
+  }
+
+  return {
+    async read(buffer) {
+      while (!closed && position < end) {
+        try {
+          const count = await source.take(buffer.subarray(0, Math.min(buffer.byteLength, end - position)));
+          if (count > 0) {
+            breaks = 0;
+            position += count;
+            return count;
+          }
+          if (!closed) throw new S3ConnectionError("the object store ended an answer early");
+        } catch (error) {
+          if (!closed) await resume(error);
+        }
+      }
+      return 0;
+    },
+    async close() {
+      closed = true;
+      source.close(position === end);
+    },
+  };
+}
+
+/** Undefined when nothing is left to read at `start`. @throws BlobMissingError, CodedError */
+async function openPart(object: ReadObject, start: number, last: number | undefined): Promise<Part | undefined> {
+  const { client, key, digest } = object;
+  const headers: Record<string, string> =
+    start === 0 && last === undefined ? {} : { range: `bytes=${start}-${last ?? ""}` };
+  const answer = await client.send({ method: "GET", key, headers }).catch((error: unknown) => {
+    if (error instanceof S3ResponseError && error.status === 416) return undefined;
+    throw isNoSuchKey(error) ? new BlobMissingError(digest) : storeError(error);
+  });
+  if (!answer) return undefined;
+  // From here on a slow client may keep it waiting for long.
+  answer.setTimeout(0);
+  try {
+    const extent = extentOf(answer);
+    if (extent.start === start) return { answer, ...extent };
+    throw new S3ProtocolError(`the object store sent ${digest} from ${extent.start} instead of ${start}`);
+  } catch (error) {
+    answer.destroy();
+    throw error;
+  }
+}
+
+/** First byte and the one after the last. */
+function extentOf(answer: IncomingMessage): { start: number; end: number } {
+  if (answer.statusCode !== 206) return { start: 0, end: numberOf(answer.headers["content-length"]) };
+  const [, start, last] = /^bytes (\d+)-(\d+)\//.exec(answer.headers["content-range"] ?? "") ?? [];
+  return { start: numberOf(start), end: numberOf(last) + 1 };
+}
+
+function numberOf(text: string | undefined): number {
+  const value = Number(text ?? Number.NaN);
+  if (!Number.isSafeInteger(value) || value < 0) throw new S3ProtocolError("the object store sent no size");
+  return value;
+}
+
+/** The body of an answer, copied out piece by piece. */
+function createSource(answer: IncomingMessage) {
+  let rest: Buffer | undefined;
+  let failure: Error | undefined;
+  answer.on("error", (error) => {
+    failure = new S3ConnectionError(`the connection to the object store broke: ${error.message}`, { cause: error });
+  });
+
+  /** Bytes that are here already, as many as fit. */
+  function copyInto(buffer: Uint8Array): number {
+    let filled = 0;
+    while (filled < buffer.byteLength) {
+      rest ??= (answer.read() as Buffer | null) ?? undefined;
+      if (!rest) break;
+      const count = Math.min(rest.length, buffer.byteLength - filled);
+      buffer.set(rest.subarray(0, count), filled);
+      filled += count;
+      rest = count === rest.length ? undefined : rest.subarray(count);
+    }
+    return filled;
+  }
+
+  return {
+    /** 0 at the end. @throws S3ConnectionError */
+    async take(buffer: Uint8Array): Promise<number> {
+      for (;;) {
+        const count = copyInto(buffer);
+        if (count > 0) return count;
+        if (failure) throw failure;
+        if (answer.readableEnded || answer.destroyed) return 0;
+        await moved(answer);
+      }
+    },
+    /** A connection whose answer was read to the end is used again. */
+    close(whole: boolean): void {
+      if (whole) answer.resume();
+      else answer.destroy();
+    },
+  };
+}
+
+/** Waits for bytes, the end or a failure; silence is a failure. */
+function moved(answer: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => answer.destroy(new Error(`nothing heard for ${IDLE_MS} ms`)), IDLE_MS);
+    const done = () => {
+      clearTimeout(timer);
+      for (const event of ["readable", "end", "error", "close"]) answer.off(event, done);
+      resolve();
+    };
+    for (const event of ["readable", "end", "error", "close"]) answer.on(event, done);
+  });
+}

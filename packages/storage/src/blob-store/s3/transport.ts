@@ -1,0 +1,70 @@
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { messageOf } from "@cache-registry/core/errors";
+import { S3ConnectionError } from "./errors.ts";
+
+export type HttpExchange = {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Exactly content-length bytes, read as the connection takes them. */
+  readonly body?: AsyncIterable<Uint8Array> | undefined;
+  /** Milliseconds of silence after which the connection is given up, from connecting to the end of the answer. */
+  readonly idle: number;
+};
+
+/** HTTP/1.1 with kept connections. An answer is not read further than its reader asks for. */
+export type Transport = {
+  /** Resolves with the answer's head. @throws S3ConnectionError, or what `body` throws */
+  send(exchange: HttpExchange): Promise<IncomingMessage>;
+  /** Ends every connection. */
+  close(): void;
+};
+
+const AGENT = { keepAlive: true, maxFreeSockets: 64, scheduling: "lifo" } as const;
+
+export function createTransport(protocol: string): Transport {
+  const secure = protocol === "https:";
+  const agent = secure ? new HttpsAgent(AGENT) : new HttpAgent(AGENT);
+  return {
+    send: ({ method, url, headers, body, idle }) =>
+      new Promise((resolve, reject) => {
+        const options = { method, headers, agent, timeout: idle };
+        const request = secure ? httpsRequest(url, options) : httpRequest(url, options);
+        request.once("response", resolve);
+        // Stays for later errors too: after the head they belong to the answer.
+        request.on("error", (error) => reject(connectionError(error)));
+        request.on("timeout", () => request.destroy(new Error(`nothing heard for ${idle} ms`)));
+        if (!body) return void request.end();
+        sendBody(request, body).catch((error: unknown) => {
+          request.destroy();
+          reject(error);
+        });
+      }),
+    close: () => agent.destroy(),
+  };
+}
+
+async function sendBody(request: ClientRequest, body: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const chunk of body) {
+    if (request.destroyed) return;
+    if (!request.write(chunk)) await drained(request);
+  }
+  request.end();
+}
+
+function drained(request: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      request.off("drain", done).off("close", done);
+      resolve();
+    };
+    request.on("drain", done).on("close", done);
+  });
+}
+
+export function connectionError(error: unknown): S3ConnectionError {
+  // Of several addresses tried, the one error says nothing itself.
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  return new S3ConnectionError(`the object store cannot be reached: ${messageOf(first)}`, { cause: error });
+}
