@@ -77,7 +77,7 @@ export async function startRegistryProcess(configuration: Configuration = {}): P
   const directory = await mkdtemp(join(tmpdir(), "creg-test-"));
   const data = join(directory, "data");
   const [port, managementPort] = [await freePort(), await freePort()];
-  const { management: managementOverrides, ...rest } = configuration;
+  const { management: managementOverrides, storage, ...rest } = configuration;
   const complete = {
     upstreams: [],
     log: { level: "info", access: false },
@@ -87,6 +87,7 @@ export async function startRegistryProcess(configuration: Configuration = {}): P
     storage: {
       blobs: { filesystem: { path: data } },
       metadata: { sqlite: { path: join(data, "metadata.db") } },
+      ...(storage as object | undefined),
     },
   };
   const file = join(directory, "registry.yaml");

@@ -48,7 +48,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   const health = createHealth();
   const pool = createBufferPool({ metrics });
 
-  const blobs = await openBlobStore(config.storage.blobs);
+  const blobs = await openBlobStore(config.storage.blobs, { logger });
   const metadata = await openMetadataStore(config.storage.metadata, {
     logger,
     grace: config.gc.grace,

@@ -6,6 +6,7 @@ import type { RegistryConfig } from "./config.ts";
 function filesOf({
   auth,
   management,
+  storage,
   upstreams,
 }: RegistryConfig): (readonly [key: string, path: string | undefined])[] {
   const ofUpstreams = upstreams.flatMap(({ credentials, tls }, index) => {
@@ -23,6 +24,9 @@ function filesOf({
     ["auth.usernameFile", auth.usernameFile],
     ["auth.passwordFile", auth.passwordFile],
     ["management.tokenFile", management.tokenFile],
+    ["storage.blobs.s3.accessKeyIdFile", storage.blobs.s3?.accessKeyIdFile],
+    ["storage.blobs.s3.secretAccessKeyFile", storage.blobs.s3?.secretAccessKeyFile],
+    ["storage.blobs.s3.sessionTokenFile", storage.blobs.s3?.sessionTokenFile],
     ...ofUpstreams,
   ];
 }

@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from "@cache-registry/core/digest";
-import { CodedError } from "@cache-registry/core/errors";
+import { CodedError, isCodedError } from "@cache-registry/core/errors";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { BlobMissingError } from "@cache-registry/storage/blob-store/blob-store";
 import type { ManifestRecord, MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
@@ -50,6 +50,8 @@ export function createManifestReader(deps: ManifestReaderDeps): ManifestReader {
     try {
       return await documents.load(record.digest);
     } catch (error) {
+      // Out of reach is not lost.
+      if (isCodedError(error)) throw error;
       deps.logger.error(
         { err: error, repository: repository.name, digest: record.digest },
         "manifest document unreadable",

@@ -110,6 +110,7 @@ function fetchFrom(
     onBytes: (count) => metrics.upstreamBytes(registry, count),
     open: (offset) => client.getBlob({ registry, repository: path, digest, offset, priority }),
     async commit(writer, size) {
+      await writer.prepare?.(digest);
       await digestLock.run(digest, async () => {
         await writer.commit(digest);
         // A map's iterator also meets what joins while it runs.

@@ -122,6 +122,7 @@ export function createUploadSessions({
 
   async function commit(repository: LocalRepository, writer: BlobWriter, digest: Digest): Promise<void> {
     const { size } = writer;
+    await writer.prepare?.(digest);
     await digestLock.run(digest, async () => {
       await writer.commit(digest);
       await metadata.linkBlob({ repository, digest, size, now: now() });
