@@ -144,6 +144,47 @@ describe("a registry on S3", () => {
   });
 });
 
+describe("a registry that redirects to S3", () => {
+  it("sends clients there for what it holds, for a while, and serves the rest itself", async () => {
+    await start({ storage: s3.storage("redirecting", { redirect: "presigned" }) });
+    const image = makeImage([100_000]);
+    await api.pushImage("team/app", "v1", image);
+    const [, layer = image.manifest] = image.blobs;
+    const redirect = await api.request("GET", `team/app/blobs/${layer.digest}`);
+    expect([redirect.status, redirect.headers.get("cache-control")]).toEqual([307, "no-store"]);
+    const location = redirect.headers.get("location") ?? "";
+    expect(location).toMatch(
+      new RegExp(`^${s3.location.endpoint}/images/redirecting/blobs/sha256/${hex(layer)}\\?X-Amz-`),
+    );
+    const part = await fetch(location, { headers: { range: "bytes=10-19" } });
+    expect(part.status).toBe(206);
+    expect(Buffer.from(await part.arrayBuffer()).equals(layer.bytes.subarray(10, 20))).toBe(true);
+    expect((await fetch(location, { method: "DELETE" })).status).toBe(403);
+    expect((await api.request("HEAD", `team/app/blobs/${layer.digest}`)).status).toBe(200);
+    expect((await api.request("GET", `team/other/blobs/${layer.digest}`)).status).toBe(404);
+
+    const { crane = "" } = await ensureTools(["crane"], { log: () => {} });
+    const reference = `${new URL(registry.url).host}/team/app:v1`;
+    const { stdout } = await run(crane, ["blob", `${reference.split(":v1")[0]}@${layer.digest}`], {
+      encoding: "buffer",
+      env: { PATH: process.env.PATH, HOME: registry.directory },
+    });
+    expect(stdout.equals(layer.bytes)).toBe(true);
+
+    const cold = makeImage([50_000]);
+    await upstream.api.pushImage("s3/redirect", "v1", cold);
+    const name = `${UPSTREAM_NAME}/s3/redirect`;
+    await api.get(`${name}/manifests/v1`);
+    const [, coldLayer = cold.manifest] = cold.blobs;
+    const first = await api.request("GET", `${name}/blobs/${coldLayer.digest}`);
+    expect([first.status, digestOf(Buffer.from(await first.arrayBuffer()))]).toEqual([200, coldLayer.digest]);
+    await eventually(async () =>
+      expect((await api.request("GET", `${name}/blobs/${coldLayer.digest}`)).status).toBe(307),
+    );
+    expect(registry.output()).not.toMatch(/Signature=|AWS4-HMAC/);
+  });
+});
+
 describe("a registry on S3 that is killed", () => {
   it("in the middle of pushes, loses nothing that it acknowledged", async () => {
     await start({ uploads: { idle: "0s" } });

@@ -18,7 +18,7 @@ export type S3Server = {
   /** The bucket's folder on the disk. */
   readonly bucket: string;
   /** `storage` of a registry's configuration: its objects below `prefix`, the credentials in files. */
-  storage(prefix: string): object;
+  storage(prefix: string, blobs?: object): object;
   /** A signed request. `path` begins with the bucket. */
   request(method: string, path: string): Promise<Response>;
   /** SIGKILL. */
@@ -81,8 +81,9 @@ export async function startS3Server(): Promise<S3Server> {
   return {
     location: { endpoint, region: "us-east-1", bucket: BUCKET, pathStyle: true },
     bucket: join(directory, "objects", BUCKET),
-    storage: (prefix) => ({
+    storage: (prefix, blobs) => ({
       blobs: {
+        ...blobs,
         driver: "s3",
         s3: { bucket: BUCKET, endpoint, prefix, accessKeyIdFile: file("id"), secretAccessKeyFile: file("secret") },
       },

@@ -137,6 +137,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
         readBlob,
         send: createBlobSender({ pool, metrics: pullMetrics, logger }),
         deleteEnabled,
+        redirectUrl: config.storage.blobs.redirect === "presigned" ? blobs.redirectUrl : undefined,
       }),
       uploads: uploadsRoutes(uploadDeps),
       upload: uploadRoutes(uploadDeps),

@@ -14,6 +14,8 @@ export type BlobRouteDeps = {
   readonly readBlob: ReadBlob;
   readonly send: BlobSender;
   readonly deleteEnabled: boolean;
+  /** Where a client may read a stored blob instead of here. */
+  readonly redirectUrl?: ((digest: Digest) => Promise<string>) | undefined;
 };
 
 /** Distribution spec: pulling and deleting blobs (end-2, end-10), with ranges (RFC 9110 §14). */
@@ -32,6 +34,15 @@ export function blobRoutes(deps: BlobRouteDeps): Methods<BlobEndpoint> {
     const { repository, reply, request } = exchange;
     const wanted = parseDigest(digest);
     const content = await deps.readBlob.open(repository, wanted);
+    if (content.from === "store" && deps.redirectUrl) {
+      const location = await deps.redirectUrl(wanted);
+      // The URL is valid for a while only; the blob's own headers say the opposite.
+      const headers = { location, "docker-content-digest": wanted, "cache-control": "no-store" };
+      return reply
+        .code(307)
+        .headers({ ...headers, ...cacheStatus(repository, content.outcome) })
+        .send();
+    }
     reply.headers({ ...headersOf(wanted), ...cacheStatus(repository, content.outcome) });
     return sendContent({ content, reply, range: request.headers.range, send: deps.send });
   }

@@ -48,7 +48,15 @@ export const blobStoreConfig = section({
     path: filePath("./data").describe("Folder of the bytes; readable as an OCI image layout."),
   }),
   s3: s3Schema.optional(),
-}).superRefine(({ driver, s3 }, context) => {
+  redirect: z
+    .union([z.literal(false), z.literal("presigned")], { error: "expected false or presigned" })
+    .default(false)
+    .meta({ allowed: "`false`, `presigned`" })
+    .describe("With s3: send clients to the object store for blobs (307). Every client must reach its endpoint."),
+}).superRefine(({ driver, s3, redirect }, context) => {
+  if (redirect === "presigned" && driver !== "s3") {
+    context.addIssue({ code: "custom", path: ["redirect"], message: "presigned needs the driver s3" });
+  }
   if (driver === "s3" && !s3) {
     context.addIssue({ code: "custom", path: ["s3", "bucket"], message: "the driver s3 needs a bucket" });
   }

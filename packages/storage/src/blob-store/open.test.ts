@@ -8,12 +8,18 @@ import { openBlobStore } from "./open.ts";
 
 describe("blob store configuration", () => {
   it("is ./data on the file system unless said otherwise", () => {
-    const filesystem = { driver: "filesystem", filesystem: { path: "./data" } };
+    const filesystem = { driver: "filesystem", filesystem: { path: "./data" }, redirect: false };
     expect(blobStoreConfig.parse(undefined)).toEqual(filesystem);
     expect(blobStoreConfig.parse({ driver: "filesystem" })).toEqual(filesystem);
   });
 
-  it.each([{ driver: "floppy" }, { path: "data" }, { filesystem: { folder: "data" } }])("refuses %j", (value) => {
+  it.each([
+    { driver: "floppy" },
+    { path: "data" },
+    { filesystem: { folder: "data" } },
+    { redirect: "presigned" },
+    { redirect: true },
+  ])("refuses %j", (value) => {
     expect(blobStoreConfig.safeParse(value).success).toBe(false);
   });
 

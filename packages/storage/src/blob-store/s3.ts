@@ -26,6 +26,8 @@ export type S3Options = {
 };
 
 const PART_BYTES = 16 * 2 ** 20;
+/** A client follows a redirect at once; resuming a large blob it asks the registry again. */
+const REDIRECT_SECONDS = 20 * 60;
 
 /**
  * Driver on an S3-compatible object store, for one process: objects `<prefix>blobs/<algorithm>/<hex>`, bytes on their way in
@@ -65,6 +67,7 @@ export function createS3BlobStore(options: S3Options): BlobStore {
       return size === undefined ? undefined : { size };
     },
     open: (digest, range) => openObjectReader({ client, key: keyOf(digest), digest, range }),
+    redirectUrl: (digest) => client.presign(keyOf(digest), REDIRECT_SECONDS),
     create: async () => writer(await spool.create()),
     openUpload: async (id) => writer(await spool.openUpload(id)),
     removeUpload: (id) => spool.removeUpload(id),

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { algorithmOf, type Digest, hexOf } from "@cache-registry/core/digest";
 import type { S3Body, S3Client } from "./client.ts";
 import { isNoSuchKey, S3ProtocolError, S3ResponseError } from "./errors.ts";
 import { rootOf, textOf } from "./xml.ts";
@@ -38,9 +39,18 @@ async function bodyOf(content: UploadContent, start: number, length: number): Pr
   return { sha256: hash.digest("hex"), length, chunks: () => chunksOf(content, start, length) };
 }
 
-/** One request. The server compares what it received with the hash that is signed. */
-export async function putObject(client: S3Client, key: string, content: UploadContent): Promise<void> {
-  await client.text({ method: "PUT", key, body: await bodyOf(content, 0, content.size) });
+/** One request. The server compares what it received with the hash that is signed: with the blob's digest, if it may be. */
+export async function putObject(
+  client: S3Client,
+  key: string,
+  { content, digest }: { readonly content: UploadContent; readonly digest: Digest },
+): Promise<void> {
+  const { size } = content;
+  const verified = algorithmOf(digest) === "sha256";
+  const body = verified
+    ? { sha256: hexOf(digest), length: size, chunks: () => chunksOf(content, 0, size) }
+    : await bodyOf(content, 0, size);
+  await client.text({ method: "PUT", key, body });
 }
 
 /** Sends the parts. Nothing stays of a failure. */

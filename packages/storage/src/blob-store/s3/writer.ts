@@ -32,7 +32,7 @@ export function createSpooledWriter(options: SpooledWriter): BlobWriter {
   async function send(digest: Digest): Promise<void> {
     check(digest);
     await prepare(digest);
-    if (!prepared) return putObject(client, keyOf(digest), spooled);
+    if (!prepared) return putObject(client, keyOf(digest), { content: spooled, digest });
     if (prepared.digest !== digest) throw new Error(`already prepared as ${prepared.digest}`);
     await prepared.upload.complete();
     prepared = undefined;
