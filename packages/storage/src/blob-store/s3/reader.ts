@@ -105,22 +105,26 @@ function numberOf(text: string | undefined): number {
 
 /** The body of an answer, copied out piece by piece. */
 function createSource(answer: IncomingMessage) {
-  let rest: Buffer | undefined;
   let failure: Error | undefined;
   answer.on("error", (error) => {
     failure = new S3ConnectionError(`the connection to the object store broke: ${error.message}`, { cause: error });
   });
 
-  /** Bytes that are here already, as many as fit. */
+  /** Bytes that are here already, as many as fit; the others stay where they are, so that none are held twice. */
   function copyInto(buffer: Uint8Array): number {
     let filled = 0;
     while (filled < buffer.byteLength) {
-      rest ??= (answer.read() as Buffer | null) ?? undefined;
-      if (!rest) break;
-      const count = Math.min(rest.length, buffer.byteLength - filled);
-      buffer.set(rest.subarray(0, count), filled);
-      filled += count;
-      rest = count === rest.length ? undefined : rest.subarray(count);
+      const here = Math.min(answer.readableLength, buffer.byteLength - filled);
+      // Without a length it is asked for more, and told of the end.
+      const bytes = (here > 0 ? answer.read(here) : answer.read()) as Buffer | null;
+      if (!bytes) break;
+      if (bytes.length > buffer.byteLength - filled) {
+        // Came in this very moment.
+        answer.unshift(bytes);
+        break;
+      }
+      buffer.set(bytes, filled);
+      filled += bytes.length;
     }
     return filled;
   }
