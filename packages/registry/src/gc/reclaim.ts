@@ -17,7 +17,10 @@ export type Reclaim = {
   blob(digest: Digest, rules: ReviewRules): Promise<number | undefined>;
   /** Finishes what a crash interrupted. */
   finishInterrupted(): Promise<number>;
-  /** Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed. */
+  /**
+   * Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed; none as
+   * long as there is no row for anything.
+   */
   orphans(): Promise<number>;
 };
 
@@ -48,6 +51,8 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
       }
     },
     async orphans() {
+      // With no row at all the database was lost or is new, not the bytes: to remove them all would be the worst answer.
+      if ((await metadata.usage()).blobs === 0) return 0;
       let removed = 0;
       for await (const digest of blobs.list()) {
         if (await metadata.blob(digest)) continue;
