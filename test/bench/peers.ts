@@ -1,0 +1,130 @@
+import { existsSync } from "node:fs";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { bundle } from "../../hack/bundle.ts";
+import { type Component, startComponent, waitFor } from "../../hack/cluster/components.ts";
+import { requireTool } from "../../hack/cluster/containerd.ts";
+import { ensureTools } from "../../hack/tools/ensure.ts";
+import { freePort } from "../support/free-port.ts";
+
+/** A server under test, in a folder of its own; its log goes to a file there. */
+export type Peer = { readonly url: string; readonly stop: () => Promise<void> };
+
+type Program = {
+  readonly name: string;
+  readonly dir: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly port: number;
+  readonly ready: string;
+  readonly environment?: Readonly<Record<string, string>>;
+};
+
+async function startProgram({ name, dir, program, args, port, ready, environment = {} }: Program): Promise<Peer> {
+  const component: Component = startComponent({
+    name,
+    // They end with this process, however that ends.
+    program: "setpriv",
+    args: ["--pdeathsig", "TERM", program, ...args],
+    logs: dir,
+    environment,
+  });
+  const answers = async () => (await fetch(ready)).status < 500;
+  await waitFor(answers, { what: `${name} at ${ready}`, components: [component], timeoutMs: 20_000 });
+  return { url: `http://127.0.0.1:${port}`, stop: () => component.stop() };
+}
+
+let built: Promise<string> | undefined;
+
+export type OurOptions = { readonly dir: string; readonly upstream?: string };
+
+/** Our registry as in the image: bundled, production, everything else by default; `up/` is the upstream. */
+export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
+  await mkdir(dir, { recursive: true });
+  // Inside the tree, so that node_modules is found while building; the folder is ignored by git.
+  built ??= bundle(join(dir, "dist"));
+  const main = join(await built, "main.js");
+  const [port, management] = [await freePort(), await freePort()];
+  const data = join(dir, "data");
+  const file = join(dir, "registry.yaml");
+  const configuration = {
+    listen: { host: "127.0.0.1", port },
+    management: { port: management },
+    storage: {
+      blobs: { filesystem: { path: data } },
+      metadata: { sqlite: { path: join(data, "metadata.db") } },
+    },
+    upstreams:
+      upstream === undefined ? [] : [{ registry: "upstream.example.com", endpoints: [upstream], paths: ["up"] }],
+    upstreamPolicy: "listed",
+  };
+  await writeFile(file, stringify(configuration));
+  // CREG_BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
+  const options = (process.env.CREG_BENCH_NODE_OPTIONS ?? "").split(" ").filter(Boolean);
+  return startProgram({
+    name: "cache-registry",
+    dir,
+    program: process.execPath,
+    args: [...options, main, "registry", "--config", file],
+    port,
+    ready: `http://127.0.0.1:${management}/readyz`,
+    environment: { NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
+  });
+}
+
+/** CNCF distribution with its default logging, which is one line per request and more. */
+export async function startDistribution({ dir, upstream }: OurOptions): Promise<Peer> {
+  const tools = await ensureTools(["registry"], { log: (line) => process.stderr.write(`${line}\n`) });
+  const port = await freePort();
+  await mkdir(dir, { recursive: true });
+  const file = join(dir, "config.yml");
+  const configuration = {
+    version: "0.1",
+    log: { level: "info" },
+    storage: { filesystem: { rootdirectory: join(dir, "content") }, delete: { enabled: true } },
+    http: { addr: `127.0.0.1:${port}` },
+    ...(upstream === undefined ? {} : { proxy: { remoteurl: upstream } }),
+  };
+  await writeFile(file, stringify(configuration));
+  return startProgram({
+    name: "distribution",
+    dir,
+    program: requireTool(tools, "registry"),
+    args: ["serve", file],
+    port,
+    ready: `http://127.0.0.1:${port}/v2/`,
+    // Without this it looks for a collector of traces on every request.
+    environment: { OTEL_TRACES_EXPORTER: "none" },
+  });
+}
+
+const NGINX = "/usr/sbin/nginx";
+
+/** nginx with sendfile on the files of a folder: what the kernel can do. Undefined where it is not installed. */
+export async function startNginx({ dir, root }: { dir: string; root: string }): Promise<Peer | undefined> {
+  if (!existsSync(NGINX)) return undefined;
+  await mkdir(join(dir, "temporary"), { recursive: true });
+  await chmod(dir, 0o755);
+  const port = await freePort();
+  const file = join(dir, "nginx.conf");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const configuration = `
+daemon off; worker_processes auto; pid ${dir}/nginx.pid; error_log ${dir}/error.log; user root;
+events { worker_connections 1024; }
+http {
+  access_log ${dir}/access.log; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+  ${temporary.map((each) => `${each}_temp_path ${dir}/temporary/${each};`).join(" ")}
+  server { listen 127.0.0.1:${port}; root ${root}; }
+}
+`;
+  await writeFile(file, configuration);
+  return startProgram({
+    name: "nginx",
+    dir,
+    program: NGINX,
+    args: ["-c", file, "-e", join(dir, "error.log")],
+    port,
+    ready: `http://127.0.0.1:${port}/`,
+  });
+}
