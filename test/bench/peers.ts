@@ -60,8 +60,8 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
     upstreamPolicy: "listed",
   };
   await writeFile(file, stringify(configuration));
-  // CREG_BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
-  const options = (process.env.CREG_BENCH_NODE_OPTIONS ?? "").split(" ").filter(Boolean);
+  // BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
+  const options = (process.env.BENCH_NODE_OPTIONS ?? "").split(" ").filter(Boolean);
   return startProgram({
     name: "cache-registry",
     dir,
@@ -69,7 +69,7 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
     args: [...options, main, "registry", "--config", file],
     port,
     ready: `http://127.0.0.1:${management}/readyz`,
-    environment: { NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
+    environment: { NODE_ENV: "production", UV_THREADPOOL_SIZE: "16", NODE_NO_WARNINGS: "1" },
   });
 }
 
