@@ -60,8 +60,8 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
     upstreamPolicy: "listed",
   };
   await writeFile(file, stringify(configuration));
-  // BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
-  const options = (process.env.BENCH_NODE_OPTIONS ?? "").split(" ").filter(Boolean);
+  // The flags of the image; BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
+  const options = (process.env.BENCH_NODE_OPTIONS ?? "--max-semi-space-size=8").split(" ").filter(Boolean);
   return startProgram({
     name: "cache-registry",
     dir,
