@@ -78,10 +78,10 @@ export function addRoutes({ server, targets, authorizer, routes }: AppDeps): voi
 }
 
 function run<Data>(methods: Methods<Data>, exchange: Exchange, endpoint: Data): Promise<FastifyReply> {
-  requireMethod(exchange.request, exchange.reply, new Set(Object.keys(methods)));
   const handler = methods[exchange.request.method];
-  if (!handler) throw new CodedError("UNSUPPORTED");
-  return handler(exchange, endpoint);
+  if (handler) return handler(exchange, endpoint);
+  requireMethod(exchange.request, exchange.reply, new Set(Object.keys(methods)));
+  throw new CodedError("UNSUPPORTED");
 }
 
 function requireMethod(request: FastifyRequest, reply: FastifyReply, allowed: ReadonlySet<string>): void {
