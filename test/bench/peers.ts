@@ -69,7 +69,7 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
     args: [...options, main, "registry", "--config", file],
     port,
     ready: `http://127.0.0.1:${management}/readyz`,
-    environment: { NODE_ENV: "production", UV_THREADPOOL_SIZE: "16", NODE_NO_WARNINGS: "1" },
+    environment: { NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
   });
 }
 
