@@ -5,6 +5,7 @@ import type { OpenStore } from "./conformance/fixtures.ts";
 import { imageConformance } from "./conformance/images.ts";
 import { pushedCollectionConformance } from "./conformance/pushed-collection.ts";
 import { raceConformance } from "./conformance/races.ts";
+import { referrersConformance } from "./conformance/referrers.ts";
 import { repositoryConformance } from "./conformance/repositories.ts";
 import { reviewQueueConformance } from "./conformance/review-queue.ts";
 import { uploadConformance } from "./conformance/uploads.ts";
@@ -13,6 +14,7 @@ import { uploadConformance } from "./conformance/uploads.ts";
 export function metadataStoreConformance(driver: string, open: OpenStore): void {
   describe(`metadata store: ${driver}`, () => {
     repositoryConformance(open);
+    referrersConformance(open);
     blobConformance(open);
     uploadConformance(open);
     imageConformance(open);

@@ -27,7 +27,13 @@ export type ManifestRecord = {
 };
 
 /** What a manifest keeps alive. `size` as the descriptor states it, in bytes. */
-export type ManifestReference = { readonly digest: Digest; readonly kind: "blob" | "manifest"; readonly size: number };
+export type ManifestReference = {
+  readonly digest: Digest;
+  readonly kind: "blob" | "manifest";
+  readonly size: number;
+  /** May be missing on a push, and is kept alive once it is there: children of sparse indexes, non-distributable layers. */
+  readonly optional?: boolean;
+};
 
 export type PutManifest = {
   readonly repository: RepositoryKey;
@@ -36,8 +42,9 @@ export type PutManifest = {
   /** Tags to point at the manifest in the same transaction; a moved tag makes the old manifest a candidate for review. */
   readonly tags: readonly string[];
   /**
-   * Pushes: every referenced blob must be linked in this repository and every referenced manifest be in it, else nothing
-   * is written and the missing digests are returned. Pull-through: false (children come when asked for).
+   * Pushes: every referenced blob must be linked in this repository and every referenced manifest be in it, but for the
+   * optional ones, else nothing is written and the missing digests are returned. Pull-through: false (children come when
+   * asked for).
    */
   readonly requireReferences: boolean;
   readonly now: number;
@@ -66,8 +73,27 @@ export interface RepositoryStore {
    */
   putManifest(put: PutManifest): Promise<{ readonly missing: readonly Digest[] }>;
   manifest(repository: string, digest: Digest): Promise<ManifestRecord | undefined>;
-  /** What the manifest points to, in the order of its document. */
+  /** What the manifest points to, in the order of its document; `optional` is not told. */
   references(repository: string, digest: Digest): Promise<ManifestReference[]>;
+  /** Manifests of the repository whose subject this is, be it there or not, by digest (`last` is one). */
+  referrers(
+    repository: string,
+    subject: Digest,
+    page: Page & { readonly artifactType?: string },
+  ): Promise<ManifestRecord[]>;
+  /**
+   * What an upstream answered about the referrers of a manifest: kept beside that manifest, and gone with it; false when
+   * the repository does not hold it. `document` is text that the store does not look into.
+   */
+  putReferrersAnswer(
+    repository: string,
+    subject: Digest,
+    answer: { readonly document: string; readonly checkedAt: number },
+  ): Promise<boolean>;
+  referrersAnswer(
+    repository: string,
+    subject: Digest,
+  ): Promise<{ readonly document: string; readonly checkedAt: number } | undefined>;
   /** Removes the manifest and every tag on it. False when it was not there. */
   deleteManifest(repository: string, digest: Digest, now: number): Promise<boolean>;
   tag(repository: string, name: string): Promise<TagRecord | undefined>;

@@ -2,8 +2,6 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type {
   BlobRecord,
-  ManifestRecord,
-  ManifestReference,
   MetadataStore,
   RepositoryKey,
   ReviewTask,
@@ -11,7 +9,8 @@ import type {
   UploadRecord,
 } from "./metadata-store.ts";
 import { createImageReads } from "./sqlite-image-reads.ts";
-import { prepare } from "./sqlite-statement.ts";
+import { createManifestReads } from "./sqlite-manifest-reads.ts";
+import { bounded, prepare, REPOSITORY_ID } from "./sqlite-statement.ts";
 
 /** The methods of the port that read. */
 type ReadName =
@@ -19,6 +18,8 @@ type ReadName =
   | "listRepositories"
   | "manifest"
   | "references"
+  | "referrers"
+  | "referrersAnswer"
   | "tag"
   | "listTags"
   | "lastPulledAt"
@@ -36,11 +37,7 @@ type ReadName =
 
 export type Reads = Pick<MetadataStore, ReadName>;
 
-const REPOSITORY_ID = "(SELECT id FROM repositories WHERE name = ?)";
 const UPLOAD = "SELECT id, repository, started_at AS startedAt, touched_at AS touchedAt FROM uploads";
-
-/** A negative LIMIT means none in SQLite: no caller gets the whole table by accident. */
-const bounded = (limit: number): number => Math.max(0, Math.floor(limit));
 
 /**
  * Reads on the main thread: each is a look-up by key or a bounded page of an index, microseconds long (rule 18). The
@@ -52,16 +49,6 @@ export function createReads(db: DatabaseSync): Reads {
     db,
     "SELECT name, upstream FROM repositories WHERE manifests > 0 AND name > ? ORDER BY name LIMIT ?",
   );
-  const manifest = prepare<Omit<ManifestRecord, "annotations"> & { annotations: string }>(
-    db,
-    `SELECT digest, media_type AS mediaType, size, subject, artifact_type AS artifactType, annotations
-     FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
-  );
-  const references = prepare<ManifestReference>(
-    db,
-    `SELECT child AS digest, kind, size FROM manifest_references WHERE manifest_id =
-       (SELECT id FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?) ORDER BY position`,
-  );
   const tag = prepare<TagRecord>(
     db,
     `SELECT name, digest, checked_at AS checkedAt, stale_since AS staleSince
@@ -70,10 +57,6 @@ export function createReads(db: DatabaseSync): Reads {
   const tags = prepare<{ name: string }>(
     db,
     `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name > ? ORDER BY name LIMIT ?`,
-  );
-  const pulledAt = prepare<{ pulledAt: number | null }>(
-    db,
-    `SELECT pulled_at AS pulledAt FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
   );
   const blob = prepare<BlobRecord>(
     db,
@@ -107,17 +90,12 @@ export function createReads(db: DatabaseSync): Reads {
 
   return {
     ...createImageReads(db),
+    ...createManifestReads(db),
     hasRepository: async (name) => hasRepository.get(name) !== undefined,
     listRepositories: async ({ last = "", limit }) => repositories.all(last, bounded(limit)),
-    async manifest(repository, digest) {
-      const row = manifest.get(repository, digest);
-      return row && { ...row, annotations: JSON.parse(row.annotations) as Record<string, string> };
-    },
-    references: async (repository, digest) => references.all(repository, digest),
     tag: async (repository, name) => tag.get(repository, name),
     listTags: async (repository, { last = "", limit }) =>
       tags.all(repository, last, bounded(limit)).map(({ name }) => name),
-    lastPulledAt: async (repository, digest) => pulledAt.get(repository, digest)?.pulledAt ?? null,
     blob: async (digest) => blob.get(digest),
     isLinked: async (repository, digest) => isLinked.get(repository, digest) !== undefined,
     findLocalLink: async (digest) => localLink.get(digest)?.name,

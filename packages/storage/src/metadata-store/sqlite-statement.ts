@@ -1,5 +1,11 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 
+/** SQL: the id of the repository whose name is the next parameter. */
+export const REPOSITORY_ID = "(SELECT id FROM repositories WHERE name = ?)";
+
+/** A negative LIMIT means none in SQLite: no caller gets the whole table by accident. */
+export const bounded = (limit: number): number => Math.max(0, Math.floor(limit));
+
 /** A prepared statement with the shape of its rows stated once, beside its SQL. */
 export type Statement<Row> = {
   get(...values: SQLInputValue[]): Row | undefined;

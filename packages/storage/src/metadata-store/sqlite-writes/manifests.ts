@@ -66,13 +66,20 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
      WHERE repository_id = (SELECT id FROM repositories WHERE name = ?) AND digest = ?`,
   );
 
+  const putAnswer = prepare(
+    db,
+    `INSERT INTO referrers_answers (manifest_id, document, checked_at) VALUES (?, ?, ?)
+     ON CONFLICT DO UPDATE SET document = excluded.document, checked_at = excluded.checked_at`,
+  );
+
   function missingReferences(name: string, references: readonly ManifestReference[]): Digest[] {
     const repository = repositories.find(name);
     const isHere = ({ digest, kind }: ManifestReference): boolean => {
       if (!repository) return false;
       return kind === "blob" ? blobs.isLinked(repository.id, digest) : find.get(repository.id, digest) !== undefined;
     };
-    return [...new Set(references.filter((reference) => !isHere(reference)).map(({ digest }) => digest))];
+    const missing = references.filter((reference) => reference.optional !== true && !isHere(reference));
+    return [...new Set(missing.map(({ digest }) => digest))];
   }
 
   function setReferences(manifestId: number, repositoryId: number, references: readonly ManifestReference[]): void {
@@ -129,6 +136,16 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
       if (id === undefined) return false;
       removeRow(repositoryId, { id, digest }, how);
       return true;
+    },
+
+    /** False when the subject is not there. */
+    putReferrersAnswer(
+      repositoryId: number,
+      subject: Digest,
+      { document, checkedAt }: { readonly document: string; readonly checkedAt: number },
+    ): boolean {
+      const id = find.get(repositoryId, subject)?.id;
+      return id !== undefined && putAnswer.run(id, document, checkedAt) > 0;
     },
 
     recordPulls(pulls: readonly { readonly repository: string; readonly digest: Digest; readonly at: number }[]): void {

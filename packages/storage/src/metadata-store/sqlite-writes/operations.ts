@@ -15,6 +15,7 @@ import { createUploads } from "./uploads.ts";
 /** The methods of the port that write. */
 type WriteName =
   | "putManifest"
+  | "putReferrersAnswer"
   | "deleteManifest"
   | "markTag"
   | "deleteTag"
@@ -58,6 +59,8 @@ export function createOperations(db: DatabaseSync, { grace }: { readonly grace: 
 
   return {
     putManifest: (put) => manifests.put(put),
+    putReferrersAnswer: (repository, subject, answer) =>
+      within(repository, (id) => manifests.putReferrersAnswer(id, subject, answer)),
     deleteManifest: (repository: string, digest: Digest, now: number) =>
       within(repository, (id) =>
         manifests.remove(id, digest, { event: "manifest_deleted", unreferencedAt: now, reviewAt: now + grace }),
