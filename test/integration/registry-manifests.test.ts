@@ -66,9 +66,6 @@ describe("manifests", () => {
     expect(refused.status).toBe(404);
     expect(await errorOf(refused)).toMatchObject({ code: "MANIFEST_BLOB_UNKNOWN", detail: [{ digest: layer.digest }] });
     expect((await api.request("HEAD", "m/missing/manifests/v1")).status).toBe(404);
-    const index = makeIndex({ amd64: image });
-    const childless = await api.putManifest("m/missing", "multi", index.manifest);
-    expect((await errorOf(childless)).detail).toEqual([{ digest: image.manifest.digest }]);
     // Elsewhere is not here.
     await api.pushBlob("m/elsewhere", layer);
     expect((await api.putManifest("m/missing", "v1", image.manifest)).status).toBe(404);
@@ -127,7 +124,6 @@ describe("blobs", () => {
       ["bytes=-5", 206, "bytes 99995-99999/100000", 99_995, 100_000],
       ["bytes=99999-200000", 206, "bytes 99999-99999/100000", 99_999, 100_000],
       ["bytes=-200000", 206, "bytes 0-99999/100000", 0, 100_000],
-      ["bytes=5-1", 200, null, 0, 100_000],
       ["bytes=0-1,3-4", 200, null, 0, 100_000],
       ["lines=0-1", 200, null, 0, 100_000],
     ];
@@ -137,7 +133,7 @@ describe("blobs", () => {
       expect(response.headers.get("content-length")).toBe(String(to - from));
       expect(Buffer.from(await response.arrayBuffer()).equals(blob.bytes.subarray(from, to))).toBe(true);
     }
-    for (const range of ["bytes=100000-", "bytes=-0"]) {
+    for (const range of ["bytes=100000-", "bytes=-0", "bytes=5-1"]) {
       const beyond = await ask(range);
       expect([beyond.status, beyond.headers.get("content-range")]).toEqual([416, "bytes */100000"]);
     }

@@ -43,10 +43,12 @@ export type ParsedManifest = {
   readonly kind: "manifest" | "index";
   /** Config and layers whose bytes the registry holds (non-distributable layers left out). */
   readonly blobs: readonly Descriptor[];
+  /** Layers whose bytes live elsewhere: no client must push them, and some do. */
+  readonly nonDistributable: readonly Descriptor[];
   /** Children of an index. */
   readonly manifests: readonly Descriptor[];
   readonly subject: Descriptor | undefined;
-  /** Of the referrers API: artifactType, else the config's media type. */
+  /** Of the referrers API: artifactType, else the config's media type; an index may have none. */
   readonly artifactType: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 };
@@ -123,18 +125,20 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
       ...common,
       kind: "index",
       blobs: [],
+      nonDistributable: [],
       manifests: result.data.manifests,
-      artifactType: result.data.artifactType,
+      // Spec, "Listing Referrers": empty is as good as missing.
+      artifactType: result.data.artifactType || undefined,
     };
   }
   const { config, layers } = result.data;
-  const blobs = [config, ...layers].filter((descriptor) => !isNonDistributable(descriptor.mediaType));
   return {
     ...common,
     kind: "manifest",
-    blobs,
+    blobs: [config, ...layers].filter(({ mediaType }) => !isNonDistributable(mediaType)),
+    nonDistributable: layers.filter(({ mediaType }) => isNonDistributable(mediaType)),
     manifests: [],
-    artifactType: result.data.artifactType ?? config.mediaType,
+    artifactType: result.data.artifactType || config.mediaType,
   };
 }
 

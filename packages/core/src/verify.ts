@@ -4,6 +4,7 @@ import { CodedError } from "./errors.ts";
 
 /** Counts and hashes bytes as they pass; never after. Its state can be carried across a resumed upstream read. */
 export type Verifier = {
+  readonly algorithm: DigestAlgorithm;
   /** Bytes seen so far. */
   readonly size: number;
   update(chunk: Uint8Array): void;
@@ -15,6 +16,7 @@ export function createVerifier(algorithm: DigestAlgorithm): Verifier {
   const hash: Hash = createHash(algorithm);
   let size = 0;
   return {
+    algorithm,
     get size() {
       return size;
     },

@@ -6,13 +6,16 @@ import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";
 import { createBlobStream } from "./blob-stream.ts";
 import { discard, headerOf, isEncoded } from "./body.ts";
-import { createClientMetrics, type Resource } from "./client-metrics.ts";
+import { createClientMetrics } from "./client-metrics.ts";
 import type { Resolve } from "./connector.ts";
 import { parseContentLength, parseContentRange } from "./content-range.ts";
 import { createExchange } from "./exchange.ts";
 import { failureOf, failureOfStatus } from "./failure.ts";
+import { createListReferrers } from "./list-referrers.ts";
 import { type ManifestHead, readManifest, readManifestHead, type UpstreamManifest } from "./manifest-answer.ts";
+import type { ManifestRequest, Question, ReferrersRequest, RepositoryRequest } from "./question.ts";
 import { createRecentMap } from "./recent-map.ts";
+import type { UpstreamReferrer } from "./referrers.ts";
 import { tryEndpoints } from "./retry.ts";
 import { createTokenSource } from "./token.ts";
 import { createTransport, type TransportResponse } from "./transport.ts";
@@ -20,17 +23,8 @@ import { findUpstream, isListed, type Upstream, type UpstreamPolicy } from "./up
 import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
 
 export type { ManifestHead, UpstreamManifest } from "./manifest-answer.ts";
+export type { ManifestRequest } from "./question.ts";
 
-type RepositoryRequest = {
-  readonly registry: string;
-  readonly repository: string;
-  /** The caller's own `Authorization` for this upstream, instead of the configured credentials. */
-  readonly authorization?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-};
-
-/** `reference`: a tag or a digest. */
-export type ManifestRequest = RepositoryRequest & { readonly reference: string };
 export type BlobRequest = RepositoryRequest & { readonly digest: string };
 export type BlobRangeRequest = BlobRequest & {
   /** First byte wanted; 0 when missing. */
@@ -51,6 +45,8 @@ export type UpstreamBlob = {
 export type UpstreamClient = {
   headManifest(request: ManifestRequest): Promise<ManifestHead>;
   getManifest(request: ManifestRequest): Promise<UpstreamManifest>;
+  /** All manifests that refer to the subject, by digest: from the API, or from the tag where clients keep them without it. */
+  referrers(request: ReferrersRequest): Promise<UpstreamReferrer[]>;
   headBlob(request: BlobRequest): Promise<{ readonly size: number | undefined }>;
   getBlob(request: BlobRangeRequest): Promise<UpstreamBlob>;
   /** Cuts what is still running. */
@@ -70,15 +66,6 @@ export type UpstreamClientOptions = {
 };
 
 const MAX_UNLISTED = 256;
-
-type Question<Value> = RepositoryRequest & {
-  readonly kind: Resource;
-  readonly resource: string;
-  readonly method: "GET" | "HEAD";
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Reads the answer; its failures count as the endpoint's. */
-  readonly read: (response: TransportResponse, upstream: Upstream) => Promise<Value>;
-};
 
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
   const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
@@ -185,6 +172,8 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     return manifest;
   }
 
+  const referrers = createListReferrers({ ask, getManifest });
+
   async function headBlob(request: BlobRequest): Promise<{ size: number | undefined }> {
     return ask({
       ...request,
@@ -226,7 +215,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     }
   }
 
-  return { headManifest, getManifest, headBlob, getBlob, close: () => transport.close() };
+  return { headManifest, getManifest, referrers, headBlob, getBlob, close: () => transport.close() };
 }
 
 /** Where the body of a blob's answer starts, and how long the whole is. @throws UpstreamError invalid */

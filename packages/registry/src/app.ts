@@ -7,6 +7,7 @@ import type { BlobEndpoint } from "./routes/blobs.ts";
 import type { Exchange, Methods } from "./routes/exchange.ts";
 import type { ManifestEndpoint } from "./routes/manifests.ts";
 import { type Endpoint, parsePath } from "./routes/path.ts";
+import type { ReferrersEndpoint } from "./routes/referrers.ts";
 import type { UploadEndpoint } from "./routes/uploads.ts";
 
 export type AppDeps = {
@@ -20,6 +21,7 @@ export type AppDeps = {
     readonly uploads: Methods<object>;
     readonly upload: Methods<UploadEndpoint>;
     readonly tags: Methods<object>;
+    readonly referrers: Methods<ReferrersEndpoint>;
     readonly catalog: (reply: FastifyReply, query: URLSearchParams) => Promise<FastifyReply>;
   };
 };
@@ -71,6 +73,8 @@ export function addRoutes({ server, targets, authorizer, routes }: AppDeps): voi
         return run(routes.uploads, exchange, endpoint);
       case "upload":
         return run(routes.upload, exchange, endpoint);
+      case "referrers":
+        return run(routes.referrers, exchange, endpoint);
       case "tags":
         return run(routes.tags, exchange, endpoint);
     }

@@ -21,6 +21,7 @@ import { isLoopback, type RegistryConfig } from "./config.ts";
 import { createManifestDocuments } from "./content/manifest-documents.ts";
 import { createReadBlob } from "./content/read-blob.ts";
 import { createManifestReader } from "./content/read-manifest.ts";
+import { createReadReferrers } from "./content/read-referrers.ts";
 import { createStoreManifest } from "./content/store-manifest.ts";
 import { createCollector } from "./gc/collector.ts";
 import { createReclaim } from "./gc/reclaim.ts";
@@ -30,10 +31,12 @@ import { createWarmUp } from "./management/warm-up.ts";
 import { createBlobSource } from "./pull-through/blob-source.ts";
 import { createManifestSource } from "./pull-through/manifest-source.ts";
 import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
+import { createReferrersSource } from "./pull-through/referrers-source.ts";
 import { createUploadSessions } from "./push/upload-sessions.ts";
 import { blobRoutes } from "./routes/blobs.ts";
 import { createCatalog } from "./routes/catalog.ts";
 import { manifestRoutes } from "./routes/manifests.ts";
+import { referrersRoutes } from "./routes/referrers.ts";
 import { tagRoutes } from "./routes/tags.ts";
 import { uploadRoutes, uploadsRoutes } from "./routes/uploads.ts";
 import { createBlobSender } from "./serving/blob-sender.ts";
@@ -80,6 +83,8 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     metrics: pullMetrics,
     logger,
   });
+  const referrersSource = createReferrersSource({ metadata, client, tagPolicyOf, metrics: pullMetrics });
+  const readReferrers = createReadReferrers({ metadata, source: referrersSource });
   const readBlob = createReadBlob({
     blobs,
     metadata,
@@ -131,7 +136,13 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
       anonymousPush: config.auth.anonymousPush ?? isLoopback(listen.host),
     }),
     routes: {
-      manifest: manifestRoutes({ metadata, readManifest, storeManifest, deleteEnabled }),
+      manifest: manifestRoutes({
+        metadata,
+        readManifest,
+        storeManifest,
+        requireBlobs: config.push.requireBlobs,
+        deleteEnabled,
+      }),
       blob: blobRoutes({
         metadata,
         readBlob,
@@ -142,6 +153,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
       uploads: uploadsRoutes(uploadDeps),
       upload: uploadRoutes(uploadDeps),
       tags: tagRoutes({ metadata }),
+      referrers: referrersRoutes({ readReferrers }),
       catalog: createCatalog({ metadata }),
     },
   });

@@ -17,6 +17,7 @@ describe("RegistryConfig", () => {
       gc: { grace: 3_600_000 },
       uploads: { idle: 86_400_000 },
       delete: { enabled: true },
+      push: { requireBlobs: true },
     });
   });
 

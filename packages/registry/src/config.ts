@@ -59,6 +59,12 @@ export const RegistryConfig = section({
   delete: section({
     enabled: z.boolean().default(true).describe("tags, manifests and blobs may be deleted by who may push"),
   }),
+  push: section({
+    requireBlobs: z
+      .boolean()
+      .default(true)
+      .describe("a manifest is refused while its config or a layer is missing; false: sparse images may be pushed"),
+  }),
   gc: gcSchema,
   uploads: section({
     idle: duration("24h").describe("upload sessions that nobody continued for so long are given up"),

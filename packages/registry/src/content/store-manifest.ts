@@ -76,8 +76,14 @@ function recordOf(digest: Digest, size: number, parsed: ParsedManifest): Manifes
   return { digest, size, mediaType, subject: subject?.digest ?? null, artifactType: artifactType ?? null, annotations };
 }
 
-function referencesOf(parsed: ParsedManifest): ManifestReference[] {
-  const blobs = parsed.blobs.map(({ digest, size }) => ({ digest, size, kind: "blob" as const }));
-  const manifests = parsed.manifests.map(({ digest, size }) => ({ digest, size, kind: "manifest" as const }));
-  return [...blobs, ...manifests];
+/**
+ * A pushed image brings its config and layers. Children of an index may be elsewhere (sparse indexes), as may
+ * non-distributable layers; what is there of them is kept.
+ */
+function referencesOf({ blobs, nonDistributable, manifests }: ParsedManifest): ManifestReference[] {
+  return [
+    ...blobs.map(({ digest, size }) => ({ digest, size, kind: "blob" as const })),
+    ...nonDistributable.map(({ digest, size }) => ({ digest, size, kind: "blob" as const, optional: true })),
+    ...manifests.map(({ digest, size }) => ({ digest, size, kind: "manifest" as const, optional: true })),
+  ];
 }

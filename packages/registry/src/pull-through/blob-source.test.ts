@@ -38,6 +38,7 @@ beforeEach(async () => {
     },
     headManifest: () => Promise.reject(new Error("not asked here")),
     getManifest: () => Promise.reject(new Error("not asked here")),
+    referrers: () => Promise.reject(new Error("not asked here")),
     close: async () => {},
   };
   source = createBlobSource({

@@ -9,7 +9,8 @@ import type { LocalRepository } from "../content/repository.ts";
 
 /** An upload session of the distribution spec: its bytes are in a file that survives restarts, its hash state in memory. */
 export type UploadSessions = {
-  begin(repository: LocalRepository): Promise<string>;
+  /** `algorithm`: of the digest that the blob will be called by, when known; any other costs reading it once more. */
+  begin(repository: LocalRepository, algorithm?: DigestAlgorithm): Promise<string>;
   /** Bytes received so far. @throws CodedError BLOB_UPLOAD_UNKNOWN, also for another repository's session */
   offset(repository: LocalRepository, id: string): Promise<number>;
   /** Appends the body at `from` (undefined: at the end). Resolves with the new offset; what arrived of a cut body stays. */
@@ -140,9 +141,10 @@ export function createUploadSessions({
     });
   }
 
-  async function begin(repository: LocalRepository): Promise<string> {
+  async function begin(repository: LocalRepository, algorithm: DigestAlgorithm = "sha256"): Promise<string> {
     const id = randomUUID();
     await metadata.createUpload({ id, repository: repository.name, startedAt: now(), touchedAt: now() });
+    remember(id, createVerifier(algorithm));
     return id;
   }
 
@@ -151,7 +153,7 @@ export function createUploadSessions({
       const state = await write(id, writer, body);
       states.delete(id);
       const algorithm = algorithmOf(digest);
-      const actual = (algorithm === "sha256" ? state : await hashFile(writer, algorithm)).digest();
+      const actual = (algorithm === state.algorithm ? state : await hashFile(writer, algorithm)).digest();
       if (actual !== digest) {
         await forget(id);
         throw new CodedError("DIGEST_INVALID", undefined, { detail: { expected: digest, actual } });
@@ -175,7 +177,7 @@ export function createUploadSessions({
     append: (repository, id, body) =>
       withWriter(repository, id, async (writer) => (await write(id, writer, body)).size),
     async receive(repository, end) {
-      const id = await begin(repository);
+      const id = await begin(repository, algorithmOf(end.digest));
       try {
         await complete(repository, id, end);
       } catch (error) {

@@ -15,6 +15,8 @@ export type ManifestRouteDeps = {
   readonly metadata: MetadataStore;
   readonly readManifest: ManifestReader;
   readonly storeManifest: StoreManifest;
+  /** False: images may be pushed whose config or layers are not there (sparse images). */
+  readonly requireBlobs: boolean;
   readonly deleteEnabled: boolean;
 };
 
@@ -38,20 +40,30 @@ export function manifestRoutes(deps: ManifestRouteDeps): Methods<ManifestEndpoin
   }
 
   async function put(exchange: Exchange, { reference }: ManifestEndpoint) {
-    const { repository, reply, request, name } = exchange;
+    const { repository, reply, request, name, query } = exchange;
     refusePush(repository, (message) => new CodedError("UNSUPPORTED", message));
     checkReference(reference);
     const bytes = await readBody(request, MAX_MANIFEST_BYTES, () => tooLarge());
     const parsed = parseManifest(bytes, request.headers["content-type"]);
     const digest = isDigest(reference) ? reference : digestOfBytes(bytes);
     assertDigest(bytes, digest);
-    const tags = isDigest(reference) ? [] : [reference];
-    const { missing } = await deps.storeManifest({ repository, digest, bytes, parsed, tags, requireReferences: true });
+    const tags = isDigest(reference) ? tagsOf(query) : [reference];
+    const { missing } = await deps.storeManifest({
+      repository,
+      digest,
+      bytes,
+      parsed,
+      tags,
+      requireReferences: deps.requireBlobs,
+    });
     if (missing.length > 0) {
       throw new CodedError("MANIFEST_BLOB_UNKNOWN", "the manifest refers to content that is not in this repository", {
         detail: missing.slice(0, 20).map((absent) => ({ digest: absent })),
       });
     }
+    const { subject } = parsed;
+    if (subject) reply.header("oci-subject", subject.digest);
+    if (isDigest(reference) && tags.length > 0) reply.header("oci-tag", tags);
     return reply
       .code(201)
       .headers({ location: `/v2/${name}/manifests/${digest}`, "docker-content-digest": digest })
@@ -71,15 +83,31 @@ export function manifestRoutes(deps: ManifestRouteDeps): Methods<ManifestEndpoin
   return { GET: get, HEAD: get, PUT: put, DELETE: remove };
 }
 
+/** More tags at once than this are 414: their names come back in headers, for which clients have limits too. */
+const MAX_TAGS = 64;
+
+/** Distribution spec, end-7b: tags to set beside the push by digest. @throws CodedError with status 414, or for a bad tag */
+function tagsOf(query: URLSearchParams): string[] {
+  const tags = [...new Set(query.getAll("tag"))];
+  if (tags.length > MAX_TAGS) {
+    throw new CodedError("MANIFEST_INVALID", `more than ${MAX_TAGS} tags in one request`, { status: 414 });
+  }
+  for (const tag of tags) checkTag(tag);
+  return tags;
+}
+
 /** @throws CodedError: a digest we do not know the algorithm of is DIGEST_INVALID, anything that is no tag MANIFEST_INVALID */
 function checkReference(reference: string): void {
   if (looksLikeDigest(reference)) parseDigest(reference);
-  else if (!isTag(reference)) {
-    throw new CodedError(
-      "MANIFEST_INVALID",
-      "invalid tag: allowed are 1 to 128 characters of [a-zA-Z0-9_.-], the first no . or -",
-    );
-  }
+  else checkTag(reference);
+}
+
+function checkTag(tag: string): void {
+  if (isTag(tag)) return;
+  throw new CodedError(
+    "MANIFEST_INVALID",
+    "invalid tag: allowed are 1 to 128 characters of [a-zA-Z0-9_.-], the first no . or -",
+  );
 }
 
 function tooLarge(): CodedError {

@@ -7,6 +7,7 @@ export type Endpoint =
   | { readonly kind: "tags"; readonly name: string }
   | { readonly kind: "manifest"; readonly name: string; readonly reference: string }
   | { readonly kind: "blob"; readonly name: string; readonly digest: string }
+  | { readonly kind: "referrers"; readonly name: string; readonly digest: string }
   | { readonly kind: "uploads"; readonly name: string }
   | { readonly kind: "upload"; readonly name: string; readonly id: string };
 
@@ -38,6 +39,7 @@ export function parsePath(rawPath: string): Endpoint | undefined {
 const SUFFIXES: readonly (readonly [string, (name: string, last: string) => Endpoint])[] = [
   ["/blobs/uploads", (name, id) => ({ kind: "upload", name, id })],
   ["/blobs", (name, digest) => ({ kind: "blob", name, digest })],
+  ["/referrers", (name, digest) => ({ kind: "referrers", name, digest })],
   ["/manifests", (name, reference) => ({ kind: "manifest", name, reference })],
 ];
 

@@ -1,4 +1,10 @@
-import { isDigest, parseDigest } from "@cache-registry/core/digest";
+import {
+  DIGEST_ALGORITHMS,
+  type DigestAlgorithm,
+  isDigest,
+  isDigestAlgorithm,
+  parseDigest,
+} from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -24,7 +30,8 @@ export function uploadsRoutes(deps: UploadRouteDeps): Methods<object> {
       const mount = exchange.query.get("mount");
       if (mount !== null && (await mountBlob(deps, exchange, mount))) return created(exchange, mount);
       const digest = exchange.query.get("digest");
-      if (digest === null) return accepted(exchange, await deps.uploads.begin(repository), 0, 202);
+      const algorithm = algorithmOf(exchange.query);
+      if (digest === null) return accepted(exchange, await deps.uploads.begin(repository, algorithm), 0, 202);
       await deps.uploads.receive(repository, { digest: parseDigest(digest), body: bodyOf(exchange.request) });
       return created(exchange, digest);
     },
@@ -74,6 +81,14 @@ async function mountBlob(
   const source = from === null ? await metadata.findLocalLink(mount) : resolveName(from).name;
   if (source === undefined || !(await metadata.isLinked(source, mount))) return false;
   return metadata.linkBlob({ repository, digest: mount, now: Date.now() });
+}
+
+/** Spec, end-4c: what the blob's digest will be made with, so that it is hashed as it arrives. */
+function algorithmOf(query: URLSearchParams): DigestAlgorithm {
+  const algorithm = query.get("digest-algorithm") ?? "sha256";
+  if (isDigestAlgorithm(algorithm)) return algorithm;
+  const message = `digest-algorithm is not one of ${DIGEST_ALGORITHMS.join(", ")}`;
+  throw new CodedError("DIGEST_INVALID", message, { detail: { algorithm: algorithm.slice(0, 100) } });
 }
 
 /** Where a chunk says it starts: `^[0-9]+-[0-9]+$` (spec), also RFC 9110's `bytes 0-1/2`. Undefined: at the end. */

@@ -2,7 +2,8 @@ import type { ByteRange } from "@cache-registry/storage/blob-store/blob-store";
 
 /**
  * What a Range header asks of content of `size` bytes. RFC 9110 §14.2: anything that is not one valid byte range is
- * ignored (the whole is served); a range beyond the end is not satisfiable (416); the end is clamped.
+ * ignored (the whole is served); a range beyond the end, or that ends before it starts, is not satisfiable (416); the end is
+ * clamped.
  */
 export type RangeAnswer =
   | { readonly kind: "whole" }
@@ -23,6 +24,5 @@ export function parseRange(header: string | undefined, size: number): RangeAnswe
   }
   const start = Number(first);
   const end = last === "" ? size - 1 : Math.min(Number(last), size - 1);
-  if (last !== "" && Number(last) < start) return { kind: "whole" };
-  return start >= size ? { kind: "unsatisfiable" } : { kind: "part", range: { start, end } };
+  return start >= size || end < start ? { kind: "unsatisfiable" } : { kind: "part", range: { start, end } };
 }

@@ -1,0 +1,26 @@
+import type { Digest } from "@cache-registry/core/digest";
+import type { Resource } from "./client-metrics.ts";
+import type { TransportResponse } from "./transport.ts";
+import type { Upstream } from "./upstream.ts";
+
+export type RepositoryRequest = {
+  readonly registry: string;
+  readonly repository: string;
+  /** The caller's own `Authorization` for this upstream, instead of the configured credentials. */
+  readonly authorization?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** `reference`: a tag or a digest. */
+export type ManifestRequest = RepositoryRequest & { readonly reference: string };
+export type ReferrersRequest = RepositoryRequest & { readonly subject: Digest };
+
+/** One request to an upstream, whichever of its endpoints answers. */
+export type Question<Value> = RepositoryRequest & {
+  readonly kind: Resource;
+  readonly resource: string;
+  readonly method: "GET" | "HEAD";
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Reads the answer; its failures count as the endpoint's. */
+  readonly read: (response: TransportResponse, upstream: Upstream) => Promise<Value>;
+};

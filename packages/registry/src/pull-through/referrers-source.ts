@@ -1,0 +1,76 @@
+import type { Digest } from "@cache-registry/core/digest";
+import { messageOf } from "@cache-registry/core/errors";
+import type { UpstreamClient } from "@cache-registry/registry-client/client";
+import { referrersTag, type UpstreamReferrer } from "@cache-registry/registry-client/referrers";
+import { isServableStale, isUpstreamError } from "@cache-registry/registry-client/upstream-error";
+import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { UpstreamRepository } from "../content/repository.ts";
+import { isFresh, staleWarning, type TagPolicy } from "./freshness.ts";
+import { createNegativeCache } from "./negative-cache.ts";
+import type { Outcome, PullThroughMetrics } from "./pull-through-metrics.ts";
+
+export type KnownReferrers = {
+  /** By digest. */
+  readonly referrers: readonly UpstreamReferrer[];
+  readonly outcome: Outcome;
+  /** Text of a Warning header: the upstream could not be asked, or not now. */
+  readonly warning?: string;
+};
+
+/** @throws UpstreamError when the upstream fails and no answer of it is held */
+export type ReferrersSource = (repository: UpstreamRepository, subject: Digest) => Promise<KnownReferrers>;
+
+export type ReferrersSourceDeps = {
+  readonly metadata: MetadataStore;
+  readonly client: UpstreamClient;
+  readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
+  readonly metrics: PullThroughMetrics;
+  readonly now?: () => number;
+};
+
+/**
+ * An answer is as fresh as a tag is, and kept as long as the manifest it is about: signatures are still found while the
+ * upstream is down. Of a manifest that is not held no answer is kept, or strangers could fill the store with them.
+ */
+export function createReferrersSource(deps: ReferrersSourceDeps): ReferrersSource {
+  const { metadata, client, metrics, now = Date.now } = deps;
+  const flights = createSingleFlight<KnownReferrers>();
+  const failures = createNegativeCache({ now });
+
+  async function ask({ name, upstream, path }: UpstreamRepository, subject: Digest): Promise<KnownReferrers> {
+    const key = `${name}@${subject}`;
+    const failed = failures.get(key);
+    if (failed) throw failed;
+    try {
+      const referrers = await client.referrers({ registry: upstream, repository: path, subject });
+      await metadata.putReferrersAnswer(name, subject, { document: JSON.stringify(referrers), checkedAt: now() });
+      return { referrers, outcome: "miss" };
+    } catch (error) {
+      if (isUpstreamError(error)) failures.remember(key, error);
+      throw error;
+    }
+  }
+
+  async function held(repository: UpstreamRepository, subject: Digest) {
+    const answer = await metadata.referrersAnswer(repository.name, subject);
+    return answer && { ...answer, referrers: JSON.parse(answer.document) as UpstreamReferrer[] };
+  }
+
+  return async (repository, subject) => {
+    const { name, upstream } = repository;
+    const known = await held(repository, subject);
+    const policy = deps.tagPolicyOf(upstream, referrersTag(subject));
+    if (known && isFresh({ ...known, staleSince: null }, policy, now())) {
+      return { referrers: known.referrers, outcome: "hit" };
+    }
+    try {
+      return await flights.run(`${name}@${subject}`, () => ask(repository, subject));
+    } catch (error) {
+      if (!known || !isServableStale(error)) throw error;
+      metrics.staleReason(upstream, isUpstreamError(error) ? error.kind : "other");
+      const reason = isUpstreamError(error) ? error.kind : messageOf(error);
+      return { referrers: known.referrers, outcome: "stale", warning: staleWarning(reason, "the referrers") };
+    }
+  };
+}
