@@ -36,6 +36,7 @@ describe("parseManifest", () => {
       mediaType: MEDIA_TYPES.ociManifest,
       kind: "manifest",
       blobs: [config, layer],
+      nonDistributable: [],
       manifests: [],
       subject: undefined,
       artifactType: MEDIA_TYPES.ociConfig,
@@ -85,7 +86,16 @@ describe("parseManifest", () => {
     const restricted = descriptor("e", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
     const parsed = parseManifest(bytes({ ...image, layers: [foreign, layer, restricted, layer] }), undefined);
     expect(parsed.blobs).toEqual([config, layer, layer]);
+    expect(parsed.nonDistributable).toEqual([foreign, restricted]);
     expect(referencedDigests(parsed)).toEqual([config.digest, layer.digest]);
+  });
+
+  it("takes an empty artifact type as a missing one", () => {
+    const typed = (value: object, artifactType: string) => parseManifest(bytes({ ...value, artifactType }), undefined);
+    expect(typed(image, "").artifactType).toBe(config.mediaType);
+    expect(typed(image, "type/sbom").artifactType).toBe("type/sbom");
+    expect(typed(index, "").artifactType).toBeUndefined();
+    expect(typed(index, "type/set").artifactType).toBe("type/set");
   });
 
   it("keeps fields it does not know out of the way", () => {

@@ -44,6 +44,27 @@ describe("createUploadSessions", () => {
     await expect(sessions.offset(repository, id)).rejects.toMatchObject({ code: "BLOB_UPLOAD_UNKNOWN" });
   });
 
+  it("ends with a digest of any algorithm, announced or not, also after a restart", async () => {
+    const sha512 = digestOfBytes(Buffer.from("hello world"), "sha512");
+    for (const announced of ["sha256", "sha512"] as const) {
+      for (const wanted of [digest, sha512]) {
+        for (const restarted of [false, true]) {
+          const id = await sessions.begin(repository, announced);
+          await sessions.append(repository, id, { body: bodyOf("hello") });
+          const rest = restarted ? createUploadSessions(stores) : sessions;
+          await rest.complete(repository, id, { body: bodyOf(" world"), digest: wanted });
+          expect(await stores.metadata.isLinked("team/app", wanted)).toBe(true);
+        }
+      }
+    }
+    const wrong = await sessions.begin(repository, "sha512");
+    await expect(sessions.complete(repository, wrong, { body: bodyOf("other"), digest: sha512 })).rejects.toMatchObject(
+      {
+        code: "DIGEST_INVALID",
+      },
+    );
+  });
+
   it("keeps what arrived of a broken body and goes on there", async () => {
     const id = await sessions.begin(repository);
     const broken = sessions.append(repository, id, { body: bodyOf("hel", new Error("reset")) });

@@ -11,6 +11,7 @@ describe("parsePath", () => {
     ["/v2/a/b/manifests/latest", { kind: "manifest", name: "a/b", reference: "latest" }],
     ["/v2/a/blobs/sha256:abc", { kind: "blob", name: "a", digest: "sha256:abc" }],
     ["/v2/a/blobs/sha256%3Aabc", { kind: "blob", name: "a", digest: "sha256:abc" }],
+    ["/v2/a/b/referrers/sha256:abc", { kind: "referrers", name: "a/b", digest: "sha256:abc" }],
     ["/v2/a/blobs/uploads", { kind: "uploads", name: "a" }],
     ["/v2/a/blobs/uploads/", { kind: "uploads", name: "a" }],
     ["/v2/a/blobs/uploads/some-id", { kind: "upload", name: "a", id: "some-id" }],
