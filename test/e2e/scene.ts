@@ -79,7 +79,8 @@ export async function openScene(values: Record<string, unknown>): Promise<Scene>
         return pod.status.phase === "Running" ? pod : undefined;
       }),
     async deletePod(name) {
-      await kubectl(["delete", "pod", name, "--grace-period=0", "--force", "--wait=true"]);
+      // Not by force: the kubelet then removes the containers only some day, and with them the image's layers.
+      await kubectl(["delete", "pod", name, "--wait=true"]);
     },
     async cachedImages() {
       return (JSON.parse(await kubectl(["get", "cachedimages", "-o", "json"])) as { items: CachedImage[] }).items;

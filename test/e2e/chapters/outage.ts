@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { pod, waitUntil } from "../../../hack/stage/objects.ts";
 import type { Scene } from "../scene.ts";
 
+const HELD = { spec: { schedulingGates: [{ name: "e2e/held" }] } };
 const CACHED = "localhost:7439/docker.io/library/cold:1.0";
 
 export function outage(scene: () => Scene): void {
@@ -27,6 +28,8 @@ export function outage(scene: () => Scene): void {
 
   it("starts a second pod from the cache with the upstream off, after the node forgot the image", async () => {
     const { stage } = scene();
+    // Names the image through all of this, so that it does not expire while the node forgets it.
+    await scene().apply(pod("holder", "cold:1.0", HELD));
     await scene().deletePod("cold");
     await stage.upstream.off();
     await stage.cluster.removeImage(CACHED);
@@ -39,7 +42,7 @@ export function outage(scene: () => Scene): void {
   it("starts an admitted pod through the proxy with the registry off, after the node forgot the image", async () => {
     const { stage } = scene();
     // Admitted now, started later: the gate is lifted when the registry is gone.
-    await scene().apply(pod("orphaned", "cold:1.0", { spec: { schedulingGates: [{ name: "e2e/held" }] } }));
+    await scene().apply(pod("orphaned", "cold:1.0", HELD));
     expect((await scene().pod("orphaned")).spec.containers[0]?.image).toBe(CACHED);
     await scaleRegistry(0);
     await scene().deletePod("cold-second");
@@ -74,6 +77,7 @@ export function outage(scene: () => Scene): void {
       { timeoutMs: 120_000 },
     );
     await scene().deletePod("cold-third");
+    await scene().deletePod("holder");
   });
 
   it("leaves an opted-out pod to the upstream alone", async () => {
