@@ -55,10 +55,14 @@ async function removeGroup(group: string): Promise<void> {
   }
 }
 
+/** Groups may go while they are walked: their containers are ending. */
 function descendants(group: string): string[] {
-  if (!existsSync(group)) return [];
-  const children = readdirSync(group, { withFileTypes: true, recursive: true });
-  return [group, ...children.filter((c) => c.isDirectory()).map((c) => join(c.parentPath, c.name))];
+  try {
+    const children = readdirSync(group, { withFileTypes: true }).filter((child) => child.isDirectory());
+    return [group, ...children.flatMap(({ name }) => descendants(join(group, name)))];
+  } catch {
+    return [];
+  }
 }
 
 function processesOf(group: string): number[] {
