@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { signedHeaders } from "@cache-registry/storage/blob-store/s3/signature";
+import { signedHeaders } from "@cache-registry/runtime/cloud/aws-signature";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
@@ -67,7 +67,7 @@ export async function startS3Server(): Promise<S3Server> {
   async function request(method: string, path: string): Promise<Response> {
     const url = new URL(`/${path}`, endpoint);
     const payloadSha256 = createHash("sha256").digest("hex");
-    const signing = { credentials: S3_CREDENTIALS, region: "us-east-1", now: new Date() };
+    const signing = { credentials: S3_CREDENTIALS, region: "us-east-1", service: "s3", now: new Date() };
     const { host: _, ...headers } = signedHeaders({ method, url, headers: {}, payloadSha256 }, signing);
     return fetch(url, { method, headers });
   }

@@ -8,8 +8,10 @@ export type TransportRequest = {
   /** On whose behalf: its timeouts, certificates and trust. */
   readonly upstream: Upstream;
   readonly url: URL;
-  readonly method: "GET" | "HEAD";
+  readonly method: "GET" | "HEAD" | "POST";
   readonly headers: Readonly<Record<string, string>>;
+  /** Of a POST to a token service. */
+  readonly body?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -109,10 +111,10 @@ export function createTransport({ upstreams, policy, resolve }: TransportOptions
   }
 
   return {
-    async send({ upstream, url, method, headers, signal }) {
+    async send({ upstream, url, method, headers, body = null, signal }) {
       const pool = poolFor(upstream, url);
       const path = `${url.pathname}${url.search}`;
-      return pool.request({ method, path, headers, ...(signal ? { signal } : {}) });
+      return pool.request({ method, path, headers, body, ...(signal ? { signal } : {}) });
     },
     async close() {
       const open = [...pools.values()];

@@ -1,5 +1,6 @@
 import { algorithmOf, DIGEST_ALGORITHMS, type Digest, hexOf, isDigest } from "@cache-registry/core/digest";
 import { messageOf } from "@cache-registry/core/errors";
+import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { BlobStore } from "./blob-store.ts";
 import { createS3Client, type S3Client, type S3Location } from "./s3/client.ts";
@@ -7,7 +8,6 @@ import { createDoubtfulRemovals } from "./s3/doubtful-removals.ts";
 import { isNoSuchKey, isTransient, storeError } from "./s3/errors.ts";
 import { abandonedUploads, keysBelow } from "./s3/listing.ts";
 import { openObjectReader } from "./s3/reader.ts";
-import type { S3Credentials } from "./s3/signature.ts";
 import { abortUpload, sizeOf } from "./s3/upload.ts";
 import { createSpooledWriter } from "./s3/writer.ts";
 import { createSpool, type Spooled } from "./spool.ts";
@@ -16,7 +16,7 @@ export type S3Options = {
   readonly location: S3Location;
   /** Before every key: empty, or ending in a slash. */
   readonly prefix: string;
-  readonly credentials: () => Promise<S3Credentials>;
+  readonly credentials: () => Promise<AwsCredentials>;
   /** Local folder for bytes on their way. */
   readonly spool: string;
   /** Blobs larger than this are sent in parts of this size, in bytes. S3 takes no less than 5 MiB. */

@@ -1,15 +1,15 @@
 import type { IncomingMessage } from "node:http";
 import { createBackoff, sleep } from "@cache-registry/runtime/backoff";
-import type { Logger } from "@cache-registry/runtime/logger";
-import { isTransient, S3ProtocolError, S3ResponseError } from "./errors.ts";
 import {
+  type AwsCredentials,
   EMPTY_SHA256,
   encodeStrictly,
   presignedUrl,
   queryString,
-  type S3Credentials,
   signedHeaders,
-} from "./signature.ts";
+} from "@cache-registry/runtime/cloud/aws-signature";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { isTransient, S3ProtocolError, S3ResponseError } from "./errors.ts";
 import { connectionError, createTransport } from "./transport.ts";
 import { textOf } from "./xml.ts";
 
@@ -61,7 +61,7 @@ export type S3Client = {
 
 export type S3ClientDeps = {
   readonly location: S3Location;
-  readonly credentials: () => Promise<S3Credentials>;
+  readonly credentials: () => Promise<AwsCredentials>;
   readonly logger?: Logger | undefined;
 };
 
@@ -73,7 +73,12 @@ export function createS3Client({ location, credentials, logger }: S3ClientDeps):
     const { method, key, query, headers, body } = request;
     const url = urlOf(location, key, query);
     const signable = { method, url, headers: headers ?? {}, payloadSha256: body?.sha256 ?? EMPTY_SHA256 };
-    const signed = signedHeaders(signable, { credentials: await credentials(), region, now: new Date() });
+    const signed = signedHeaders(signable, {
+      credentials: await credentials(),
+      region,
+      service: "s3",
+      now: new Date(),
+    });
     const length = body?.length ?? (method === "PUT" || method === "POST" ? 0 : undefined);
     const answer = await transport.send({
       method,
@@ -116,7 +121,12 @@ export function createS3Client({ location, credentials, logger }: S3ClientDeps):
         return text;
       }),
     presign: async (key, expiresIn) =>
-      presignedUrl(urlOf(location, key), expiresIn, { credentials: await credentials(), region, now: new Date() }),
+      presignedUrl(urlOf(location, key), expiresIn, {
+        credentials: await credentials(),
+        region,
+        service: "s3",
+        now: new Date(),
+      }),
     close: () => transport.close(),
   };
 }

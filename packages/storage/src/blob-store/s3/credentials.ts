@@ -1,5 +1,5 @@
+import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
 import { createSecretFile } from "@cache-registry/runtime/secret";
-import type { S3Credentials } from "./signature.ts";
 
 export type CredentialFiles = {
   readonly accessKeyIdFile?: string | undefined;
@@ -14,7 +14,7 @@ export type CredentialFiles = {
 export function createCredentials(
   files: CredentialFiles,
   env: Readonly<Record<string, string | undefined>>,
-): () => Promise<S3Credentials> {
+): () => Promise<AwsCredentials> {
   const { accessKeyIdFile, secretAccessKeyFile, sessionTokenFile } = files;
   if (accessKeyIdFile !== undefined && secretAccessKeyFile !== undefined) {
     const id = createSecretFile(accessKeyIdFile);

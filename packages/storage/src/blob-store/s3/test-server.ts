@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
 import { createS3Client, type S3Client, type S3Location } from "./client.ts";
-import type { S3Credentials } from "./signature.ts";
 
 type Seen = {
   readonly method: string;
@@ -15,7 +15,7 @@ type Reaction = (response: ServerResponse, seen: Seen) => unknown;
 export type ScriptedServer = {
   readonly seen: Seen[];
   readonly location: S3Location;
-  readonly credentials: () => Promise<S3Credentials>;
+  readonly credentials: () => Promise<AwsCredentials>;
   readonly client: S3Client;
   script(...reactions: Reaction[]): void;
   close(): Promise<void>;

@@ -1,14 +1,20 @@
 import { createHash, createHmac } from "node:crypto";
 
 /** What a request is signed with. Never logged. */
-export type S3Credentials = {
+export type AwsCredentials = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   /** Of temporary credentials. */
   readonly sessionToken?: string | undefined;
 };
 
-export type Signing = { readonly credentials: S3Credentials; readonly region: string; readonly now: Date };
+export type Signing = {
+  readonly credentials: AwsCredentials;
+  readonly region: string;
+  /** As AWS calls it in signatures: `s3`, `ecr`, `sts`. */
+  readonly service: string;
+  readonly now: Date;
+};
 
 export type SignableRequest = {
   readonly method: string;
@@ -45,15 +51,16 @@ function timestampOf(now: Date): string {
   return now.toISOString().replace(/[-:]|\.\d{3}/g, "");
 }
 
-function scopeOf(now: Date, region: string): string {
-  return `${timestampOf(now).slice(0, 8)}/${region}/s3/aws4_request`;
+function scopeOf({ now, region, service }: Signing): string {
+  return `${timestampOf(now).slice(0, 8)}/${region}/${service}/aws4_request`;
 }
 
-function signatureOf(canonicalRequest: string, { credentials, region, now }: Signing): string {
+function signatureOf(canonicalRequest: string, signing: Signing): string {
+  const { credentials, region, service, now } = signing;
   const hash = createHash("sha256").update(canonicalRequest).digest("hex");
-  const text = [ALGORITHM, timestampOf(now), scopeOf(now, region), hash].join("\n");
+  const text = [ALGORITHM, timestampOf(now), scopeOf(signing), hash].join("\n");
   const day = hmac(`AWS4${credentials.secretAccessKey}`, timestampOf(now).slice(0, 8));
-  const key = hmac(hmac(hmac(day, region), "s3"), "aws4_request");
+  const key = hmac(hmac(hmac(day, region), service), "aws4_request");
   return hmac(key, text).toString("hex");
 }
 
@@ -72,7 +79,7 @@ function canonical(request: SignableRequest, signedHeaders: readonly string[]): 
 
 /** The request's headers with those of AWS Signature Version 4 ("Authenticating Requests: Using the Authorization Header"). */
 export function signedHeaders(request: SignableRequest, signing: Signing): Record<string, string> {
-  const { credentials, now, region } = signing;
+  const { credentials, now } = signing;
   const headers: Record<string, string> = {
     ...request.headers,
     host: request.url.host,
@@ -82,18 +89,18 @@ export function signedHeaders(request: SignableRequest, signing: Signing): Recor
   };
   const names = Object.keys(headers).sort();
   const signature = signatureOf(canonical({ ...request, headers }, names), signing);
-  const credential = `${credentials.accessKeyId}/${scopeOf(now, region)}`;
+  const credential = `${credentials.accessKeyId}/${scopeOf(signing)}`;
   headers.authorization = `${ALGORITHM} Credential=${credential},SignedHeaders=${names.join(";")},Signature=${signature}`;
   return headers;
 }
 
 /** A URL that anybody may GET for so many seconds ("Authenticating Requests: Using Query Parameters"). */
 export function presignedUrl(url: URL, expiresIn: number, signing: Signing): string {
-  const { credentials, now, region } = signing;
+  const { credentials, now } = signing;
   const signed = new URL(url);
   signed.search = queryString({
     "X-Amz-Algorithm": ALGORITHM,
-    "X-Amz-Credential": `${credentials.accessKeyId}/${scopeOf(now, region)}`,
+    "X-Amz-Credential": `${credentials.accessKeyId}/${scopeOf(signing)}`,
     "X-Amz-Date": timestampOf(now),
     "X-Amz-Expires": String(expiresIn),
     "X-Amz-SignedHeaders": "host",

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { EMPTY_SHA256, encodeStrictly, presignedUrl, queryString, signedHeaders } from "./signature.ts";
+import { EMPTY_SHA256, encodeStrictly, presignedUrl, queryString, signedHeaders } from "./aws-signature.ts";
 
 /** The examples of the Amazon S3 API reference, "Signature Calculations" and "Authenticating Requests: Query Parameters". */
 const signing = {
   credentials: { accessKeyId: "AKIAIOSFODNN7EXAMPLE", secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" },
   region: "us-east-1",
+  service: "s3",
   now: new Date("2013-05-24T00:00:00Z"),
 };
 const bucket = "https://examplebucket.s3.amazonaws.com";
