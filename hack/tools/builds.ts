@@ -72,6 +72,7 @@ export const BUILDS: readonly Build[] = [
     seconds: 5,
   },
   { name: "regctl", module: "regctl", programs: { regctl: "github.com/regclient/regclient/cmd/regctl" }, seconds: 5 },
+  { name: "oras", module: "oras", programs: { oras: "oras.land/oras/cmd/oras" }, seconds: 15 },
   {
     name: "registry",
     module: "distribution",

@@ -6,7 +6,9 @@ const run = promisify(execFile);
 
 /** Debian package → a file it brings; the file is what counts, so other distributions pass too. */
 const PROOF: Readonly<Record<string, readonly string[]>> = {
+  buildah: ["/usr/bin/buildah"],
   conntrack: ["/usr/sbin/conntrack"],
+  "docker.io": ["/usr/sbin/dockerd", "/usr/bin/dockerd"],
   gcc: ["/usr/bin/gcc", "/usr/bin/cc"],
   iproute2: ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"],
   iptables: ["/usr/sbin/iptables", "/sbin/iptables"],
@@ -16,6 +18,7 @@ const PROOF: Readonly<Record<string, readonly string[]>> = {
   openssl: ["/usr/bin/openssl"],
   "pkg-config": ["/usr/bin/pkg-config"],
   procps: ["/usr/sbin/sysctl", "/sbin/sysctl"],
+  skopeo: ["/usr/bin/skopeo"],
   tar: ["/usr/bin/tar", "/bin/tar"],
 };
 

@@ -1,19 +1,16 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import bcrypt from "bcryptjs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeTestImage, pushTestImage, type TestImage } from "../../hack/cluster/test-image.ts";
-import { ensureTools } from "../../hack/tools/ensure.ts";
+import { type ClientTools, clientTools } from "../support/client-tools.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
 
-const run = promisify(execFile);
 const log = { log: () => {} };
 let work: string;
-let tools: Record<string, string>;
+let tool: ClientTools;
 let upstream: UpstreamRegistry;
 let registry: RegistryProcess;
 let host: string;
@@ -22,7 +19,7 @@ let index: TestImage;
 
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), "creg-clients-"));
-  tools = await ensureTools(["crane", "regctl"], log);
+  tool = await clientTools(["crane", "regctl"], work);
   upstream = await startUpstreamRegistry();
   registry = await startRegistryProcess(upstream.configuration());
   host = new URL(registry.url).host;
@@ -34,13 +31,6 @@ afterAll(async () => {
   await upstream?.dispose();
   await rm(work, { recursive: true, force: true });
 });
-
-/** Each run with a home of its own: no credentials or settings of the machine. */
-async function tool(name: "crane" | "regctl", args: readonly string[], home = join(work, "home")): Promise<string> {
-  const env = { HOME: home, DOCKER_CONFIG: join(home, ".docker"), PATH: process.env.PATH };
-  const { stdout } = await run(tools[name] ?? name, [...args], { env });
-  return stdout.trim();
-}
 
 describe("crane", () => {
   it("pushes and pulls an image and an index", async () => {
