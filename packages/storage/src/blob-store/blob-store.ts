@@ -26,6 +26,11 @@ export interface BlobStore {
    * Idempotent: absent bytes are no error.
    */
   remove(digest: Digest, generation: number): Promise<void>;
+  /**
+   * Damaged bytes: out of sight as with `remove`, but kept aside where somebody can look at them (on a file system in
+   * `quarantine/`, in object stores below that prefix). Only under the digest lock. Idempotent. Without it, `remove`.
+   */
+  quarantine?: (digest: Digest) => Promise<void>;
   /** Every digest at rest, for the sweep of bytes without a row. Order is not defined. */
   list(): AsyncIterable<Digest>;
   /** Upload sessions that have a temporary file, for the sweep of files without a row. */

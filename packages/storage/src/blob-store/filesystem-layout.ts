@@ -10,11 +10,14 @@ export type Layout = {
   readonly ingest: string;
   readonly uploads: string;
   readonly trash: string;
+  readonly quarantine: string;
   readonly blobFolder: (algorithm: DigestAlgorithm) => string;
   readonly blob: (digest: Digest) => string;
   /** @throws CodedError BLOB_UPLOAD_UNKNOWN for an id that no store of ours made */
   readonly upload: (id: string) => string;
   readonly trashed: (digest: Digest, generation: number) => string;
+  /** A new name each time: the same digest may be damaged again. */
+  readonly quarantined: (digest: Digest) => string;
   readonly newIngest: () => string;
 };
 
@@ -30,13 +33,15 @@ export function createLayout(root: string): Layout {
   const ingest = join(root, "ingest");
   const uploads = join(root, "uploads");
   const trash = join(root, "trash");
+  const quarantine = join(root, "quarantine");
   const blobFolder = (algorithm: DigestAlgorithm): string => join(blobs, algorithm);
 
   return {
-    folders: [root, blobs, ...DIGEST_ALGORITHMS.map(blobFolder), ingest, uploads, trash],
+    folders: [root, blobs, ...DIGEST_ALGORITHMS.map(blobFolder), ingest, uploads, trash, quarantine],
     ingest,
     uploads,
     trash,
+    quarantine,
     blobFolder,
     blob: (digest) => join(blobFolder(algorithmOf(digest)), hexOf(digest)),
     upload(id) {
@@ -44,6 +49,8 @@ export function createLayout(root: string): Layout {
       return join(uploads, id);
     },
     trashed: (digest, generation) => join(trash, `${hexOf(digest)}.${generation}`),
+    quarantined: (digest) =>
+      join(quarantine, `${algorithmOf(digest)}-${hexOf(digest)}.${randomBytes(4).toString("hex")}`),
     newIngest: () => join(ingest, randomBytes(16).toString("hex")),
   };
 }

@@ -78,6 +78,15 @@ describe("filesystem blob store", () => {
     }
   });
 
+  it("keeps what is quarantined, over a restart, as often as it happens", async () => {
+    const path = await newFolder();
+    const store = await openAt(path);
+    for (let round = 0; round < 2; round++) await store.quarantine?.(await writeBlob(store, content(100)));
+    await openAt(path);
+    const kept = await readdir(join(path, "quarantine"));
+    expect(kept).toEqual([1, 2].map(() => expect.stringContaining(`sha256-${hexOf(sha256(content(100)))}.`)));
+  });
+
   it("follows no symbolic link out of its folder", async () => {
     const path = await newFolder();
     const store = await openAt(path);

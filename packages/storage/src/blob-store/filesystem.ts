@@ -52,7 +52,7 @@ async function* listBlobs(layout: Layout): AsyncGenerator<Digest> {
 
 /**
  * Driver on a local file system, for one process: `blobs/<algorithm>/<hex>`, `ingest/` and `uploads/` for bytes on their
- * way, `trash/` for bytes on their way out.
+ * way, `trash/` for bytes on their way out, `quarantine/` for damaged ones.
  * Errors: `CodedError` INSUFFICIENT_STORAGE when the disk is full.
  */
 export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStore {
@@ -106,6 +106,13 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
       }
       // Also what an earlier call left that got no further than the rename.
       await rm(trashed, { force: true });
+    },
+    async quarantine(digest) {
+      try {
+        await rename(layout().blob(digest), layout().quarantined(digest));
+      } catch (error) {
+        if (!isAbsent(error)) throw writeError(error);
+      }
     },
     list: () => listBlobs(layout()),
     listUploads: () => listUploads(layout().uploads),

@@ -89,6 +89,9 @@ export function createMemoryBlobStore(): BlobStore {
     async remove(digest) {
       blobs.delete(digest);
     },
+    async quarantine(digest) {
+      blobs.delete(digest);
+    },
     async *list() {
       yield* [...blobs.keys()];
     },

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { algorithmOf, DIGEST_ALGORITHMS, type Digest, hexOf, isDigest } from "@cache-registry/core/digest";
 import { messageOf } from "@cache-registry/core/errors";
 import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
@@ -25,6 +26,8 @@ export type S3Options = {
   readonly now?: () => number;
 };
 
+/** Amazon's limit for copying an object in one request. */
+const MAX_COPY_BYTES = 5 * 2 ** 30;
 const PART_BYTES = 16 * 2 ** 20;
 /** A client follows a redirect at once; resuming a large blob it asks the registry again. */
 const REDIRECT_SECONDS = 20 * 60;
@@ -54,6 +57,21 @@ export function createS3BlobStore(options: S3Options): BlobStore {
     }
   }
 
+  async function removeObject(digest: Digest): Promise<void> {
+    const onDoubt = (failure: unknown) => removals.add(digest, failure);
+    await client.text({ method: "DELETE", key: keyOf(digest), onDoubt });
+  }
+
+  /** S3 knows no renaming. What cannot be copied in one request (above 5 GiB) is removed without a copy. */
+  async function setAside(digest: Digest): Promise<void> {
+    const size = await sizeOf(client, keyOf(digest));
+    if (size === undefined) return;
+    const key = `${prefix}quarantine/${algorithmOf(digest)}-${hexOf(digest)}.${randomBytes(4).toString("hex")}`;
+    if (size <= MAX_COPY_BYTES) await client.copy(keyOf(digest), key);
+    else logger?.warn({ digest, size }, "damaged content is too large for a copy: it is removed");
+    await removeObject(digest);
+  }
+
   return {
     async start() {
       await spool.start();
@@ -73,12 +91,12 @@ export function createS3BlobStore(options: S3Options): BlobStore {
     removeUpload: (id) => spool.removeUpload(id),
     async remove(digest) {
       try {
-        const onDoubt = (failure: unknown) => removals.add(digest, failure);
-        await client.text({ method: "DELETE", key: keyOf(digest), onDoubt });
+        await removeObject(digest);
       } catch (error) {
         if (!isNoSuchKey(error)) throw storeError(error);
       }
     },
+    quarantine: (digest) => setAside(digest).catch(fail),
     list,
     listUploads: () => spool.listUploads(),
   };

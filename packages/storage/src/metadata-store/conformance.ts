@@ -1,4 +1,5 @@
 import { describe } from "vitest";
+import { blobHolderConformance } from "./conformance/blob-holders.ts";
 import { blobConformance } from "./conformance/blobs.ts";
 import { cachedCollectionConformance } from "./conformance/cached-collection.ts";
 import type { OpenStore } from "./conformance/fixtures.ts";
@@ -16,6 +17,7 @@ export function metadataStoreConformance(driver: string, open: OpenStore): void 
     repositoryConformance(open);
     referrersConformance(open);
     blobConformance(open);
+    blobHolderConformance(open);
     uploadConformance(open);
     imageConformance(open);
     cachedCollectionConformance(open);

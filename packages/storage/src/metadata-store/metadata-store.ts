@@ -116,10 +116,17 @@ export interface RepositoryStore {
 
 export type BlobRecord = { readonly digest: Digest; readonly size: number; readonly generation: number };
 
+/** A repository that links a blob, and (at most ten of) its tags whose images consist of it, among others, in order. */
+export type BlobHolder = { readonly repository: RepositoryKey; readonly tags: readonly string[] };
+
 /** A blob is readable only through a repository that links it. Blobs in state `deleting` are absent everywhere here. */
 export interface BlobLinkStore {
   blob(digest: Digest): Promise<BlobRecord | undefined>;
   isLinked(repository: string, digest: Digest): Promise<boolean>;
+  /** Live blobs in the order of their digests, for maintenance. */
+  listBlobs(page: Page): Promise<BlobRecord[]>;
+  /** Who would miss the blob, at most 100, by name of the repository: looks up through every index that leads to it. */
+  blobHolders(digest: Digest): Promise<BlobHolder[]>;
   /** Some repository that links the blob (for anonymous mounts), of those that `upstream` null (local) allows. */
   findLocalLink(digest: Digest): Promise<string | undefined>;
   /**

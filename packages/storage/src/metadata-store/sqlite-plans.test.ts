@@ -20,8 +20,11 @@ function statements(): { db: DatabaseSync; texts: string[] } {
   return { db, texts };
 }
 
-/** `counters` has six rows; the partial index of blobs in state `deleting` holds what is being deleted right now. */
-const SMALL = /counters|blobs_deleting/;
+/**
+ * `counters` has six rows; the partial index of blobs in state `deleting` holds what is being deleted right now; `above` is
+ * what a recursion found so far.
+ */
+const SMALL = /counters|blobs_deleting|CONSTANT ROW|above/;
 
 /** The steps of the plan that go over a whole table or index. */
 function scans(db: DatabaseSync, text: string): string[] {

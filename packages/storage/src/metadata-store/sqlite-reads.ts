@@ -8,6 +8,7 @@ import type {
   TagRecord,
   UploadRecord,
 } from "./metadata-store.ts";
+import { createBlobHolderReads } from "./sqlite-blob-holder-reads.ts";
 import { createImageReads } from "./sqlite-image-reads.ts";
 import { createManifestReads } from "./sqlite-manifest-reads.ts";
 import { bounded, prepare, REPOSITORY_ID } from "./sqlite-statement.ts";
@@ -26,6 +27,8 @@ type ReadName =
   | "blob"
   | "isLinked"
   | "findLocalLink"
+  | "listBlobs"
+  | "blobHolders"
   | "usage"
   | "upload"
   | "idleUploads"
@@ -89,6 +92,7 @@ export function createReads(db: DatabaseSync): Reads {
   const counter = (name: string): number => counters.all().find((row) => row.name === name)?.value ?? 0;
 
   return {
+    ...createBlobHolderReads(db),
     ...createImageReads(db),
     ...createManifestReads(db),
     hasRepository: async (name) => hasRepository.get(name) !== undefined,

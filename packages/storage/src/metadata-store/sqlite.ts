@@ -89,6 +89,8 @@ export function createSqliteMetadataStore(options: SqliteOptions): SqliteMetadat
 
     blob: async (digest) => store().reads.blob(digest),
     isLinked: async (repository, digest) => store().reads.isLinked(repository, digest),
+    listBlobs: async (page) => store().reads.listBlobs(page),
+    blobHolders: async (digest) => store().reads.blobHolders(digest),
     findLocalLink: async (digest) => store().reads.findLocalLink(digest),
     linkBlob: (link) => write("linkBlob", link),
     unlinkBlob: (repository, digest, now) => write("unlinkBlob", repository, digest, now),

@@ -32,6 +32,19 @@ export function removalConformance(open: OpenStore): void {
       await reader.close();
     });
 
+    it("sets damaged bytes aside, again without an error, and takes good ones", async () => {
+      const bytes = content(600, 13);
+      const digest = await writeBlob(store, bytes);
+      if (!store.quarantine) return;
+      await store.quarantine(digest);
+      await store.quarantine(digest);
+      expect(await store.stat(digest)).toBeUndefined();
+      expect(await listAll(store.list())).toEqual([]);
+      await expect(store.open(digest)).rejects.toThrow(BlobMissingError);
+      await writeBlob(store, bytes);
+      expect((await readBlob(store, digest)).equals(bytes)).toBe(true);
+    });
+
     it("takes new bytes of a removed blob", async () => {
       const bytes = content(700, 11);
       const digest = await writeBlob(store, bytes);

@@ -54,6 +54,8 @@ export type S3Client = {
   send(request: S3Request): Promise<IncomingMessage>;
   /** The same with the body read. @throws also S3ProtocolError */
   text(request: S3Request): Promise<string>;
+  /** Copies an object inside the bucket. */
+  copy(from: string, to: string): Promise<void>;
   /** A URL from which anybody may read the object for so many seconds. */
   presign(key: string, expiresIn: number): Promise<string>;
   close(): void;
@@ -111,15 +113,22 @@ export function createS3Client({ location, credentials, logger }: S3ClientDeps):
     }
   }
 
+  function text(request: S3Request): Promise<string> {
+    return persist(request, async () => {
+      const body = await textOfAnswer(await attempt(request));
+      // Completing an upload or copying may take so long that its failure comes after the status.
+      if (/^(?:\s*<\?xml[^>]*\?>)?\s*<Error>/.test(body)) throw responseError(500, body, describe(request));
+      return body;
+    });
+  }
+
   return {
     send: (request) => persist(request, () => attempt(request)),
-    text: (request) =>
-      persist(request, async () => {
-        const text = await textOfAnswer(await attempt(request));
-        // Completing an upload may take so long that its failure comes after the status.
-        if (/^(?:\s*<\?xml[^>]*\?>)?\s*<Error>/.test(text)) throw responseError(500, text, describe(request));
-        return text;
-      }),
+    text,
+    async copy(from, to) {
+      const source = `/${location.bucket}/${from}`.split("/").map(encodeStrictly).join("/");
+      await text({ method: "PUT", key: to, headers: { "x-amz-copy-source": source } });
+    },
     presign: async (key, expiresIn) =>
       presignedUrl(urlOf(location, key), expiresIn, {
         credentials: await credentials(),
