@@ -86,6 +86,12 @@ export const BUILDS: readonly Build[] = [
     seconds: 106,
   },
   {
+    name: "fake-gcs-server",
+    module: "fake-gcs-server",
+    programs: { "fake-gcs-server": "github.com/fsouza/fake-gcs-server" },
+    seconds: 66,
+  },
+  {
     name: "cert-manager",
     module: "clients",
     programs: { "cert-manager": "./cert-manager" },
