@@ -58,7 +58,7 @@ function managedIdentity(
     resource,
     ...(clientId === undefined ? {} : { client_id: clientId }),
   });
-  const url = `${metadataUrl}/metadata/identity/oauth2/token?${query}`;
+  const url = `${metadataUrl}/metadata/identity/oauth2/token?${query.toString()}`;
   const who = "the instance metadata service";
   return createTokenSource(() => requestToken({ who, url, headers: { metadata: "true" }, fetch, now }), { now });
 }

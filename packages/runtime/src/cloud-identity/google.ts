@@ -81,7 +81,7 @@ export function createGoogleMetadataTokens({
     () =>
       requestToken({
         who: "the metadata server",
-        url: `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?${query}`,
+        url: `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?${query.toString()}`,
         headers: { "metadata-flavor": "Google" },
         fetch,
         now,
