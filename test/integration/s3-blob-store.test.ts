@@ -6,6 +6,7 @@ import { hexOf } from "@cache-registry/core/digest";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import { blobStoreConformance } from "@cache-registry/storage/blob-store/conformance";
 import { content, listAll, readBlob, sha256, writeBlob } from "@cache-registry/storage/blob-store/conformance/fixtures";
+import { sharedBlobStoreConformance } from "@cache-registry/storage/blob-store/conformance/sharing";
 import { createS3BlobStore, type S3Options } from "@cache-registry/storage/blob-store/s3";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { S3_CREDENTIALS, type S3Server, startS3Server } from "../support/s3-server.ts";
@@ -53,6 +54,44 @@ const uploadsOf = async (prefix: string): Promise<number> => {
 };
 
 blobStoreConformance("s3 on versitygw", () => open());
+blobStoreConformance("s3 on versitygw, shared by replicas", () => open({ shared: true }));
+
+let shared = 0;
+sharedBlobStoreConformance("s3 on versitygw", (_replica, anew) => {
+  if (anew) shared += 1;
+  return open({ shared: true, prefix: `shared-${shared}/` });
+});
+
+describe("s3 blob store of many replicas", () => {
+  it("reads what a single one left, and removes it", async () => {
+    const prefix = "handed-over/";
+    const before = await open({ prefix });
+    const bytes = content(1_000);
+    const digest = await writeBlob(before, bytes);
+    const store = await open({ prefix, shared: true });
+    expect((await readBlob(store, digest)).equals(bytes)).toBe(true);
+    await writeBlob(store, bytes);
+    expect(await listAll(store.list())).toEqual([digest, digest]);
+    expect(await store.removeCopies?.(digest, async () => {})).toBe(1);
+    expect((await readBlob(store, digest)).equals(bytes)).toBe(true);
+    await store.remove(digest, 1);
+    expect(await listAll(store.list())).toEqual([]);
+  });
+
+  it("does not abort what another replica is sending", async () => {
+    const prefix = "sending/";
+    const one = await open({ prefix, shared: true });
+    const bytes = content(20 * MiB);
+    const writer = await one.create();
+    await writer.write(bytes);
+    await writer.prepare?.(sha256(bytes));
+    const two = await open({ prefix, shared: true });
+    expect(await uploadsOf(prefix)).toBe(1);
+    await writer.commit(sha256(bytes));
+    await writer.close();
+    expect(await two.stat(sha256(bytes))).toEqual({ size: bytes.length });
+  });
+});
 
 describe("s3 blob store", () => {
   it("lays objects out as in an OCI image layout, below its prefix", async () => {

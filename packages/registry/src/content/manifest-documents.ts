@@ -33,10 +33,10 @@ export function createManifestDocuments(blobs: BlobStore, digestLock: DigestLock
   }
   /** Damaged bytes are in the way of good ones; but first they are looked at once more, with nobody replacing them. */
   async function readAgain(digest: Digest): Promise<Buffer> {
-    return digestLock.run(digest, async () => {
+    return digestLock.run(digest, async (lock) => {
       const bytes = await readVerified(blobs, digest);
       if (bytes) return bytes;
-      await blobs.remove(digest, 0);
+      await blobs.remove(digest, 0, () => lock.confirm());
       throw new BlobMissingError(digest);
     });
   }

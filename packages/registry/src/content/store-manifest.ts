@@ -43,7 +43,7 @@ export function createStoreManifest({
   return async ({ repository, digest, bytes, parsed, tags, requireReferences }) => {
     const record = recordOf(digest, bytes.length, parsed);
     // One digest at a time: the collector must not take the bytes between the rename and the transaction.
-    return digestLock.run(digest, async () => {
+    return digestLock.run(digest, async (lock) => {
       const held = (await metadata.blob(digest)) !== undefined && (await blobs.stat(digest))?.size === bytes.length;
       if (!held) await write(blobs, digest, bytes);
       const { missing } = await metadata.putManifest({
@@ -55,7 +55,7 @@ export function createStoreManifest({
         now: now(),
       });
       if (missing.length === 0) documents.remember(digest, bytes);
-      else if (!held) await blobs.remove(digest, 0);
+      else if (!held) await blobs.remove(digest, 0, () => lock.confirm());
       return { record, missing };
     });
   };

@@ -1,6 +1,6 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
-import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import type { DigestLock, HeldLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { BlobRecord, MetadataStore, ReviewRules } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { PullRecorder } from "../access/pull-recorder.ts";
 
@@ -25,20 +25,24 @@ export type Reclaim = {
 };
 
 export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDeps): Reclaim {
-  async function remove({ digest, generation }: BlobRecord): Promise<void> {
-    await blobs.remove(digest, generation);
+  async function remove({ digest, generation }: BlobRecord, held: HeldLock): Promise<void> {
+    await blobs.remove(digest, generation, () => held.confirm());
     await metadata.finishBlobDeletion(digest, generation);
+  }
+
+  async function removeCopies(digest: Digest, held: HeldLock): Promise<void> {
+    await blobs.removeCopies?.(digest, () => held.confirm());
   }
 
   return {
     // Whoever writes the same digest anew waits for the rename below; then it gets a new generation.
     blob: (digest, rules) =>
-      digestLock.run(digest, async () => {
+      digestLock.run(digest, async (held) => {
         // Whoever was told a moment ago that the blob is here counts on it.
         await pulls.flush();
         const doomed = await metadata.beginBlobDeletion(digest, rules);
         if (!doomed) return undefined;
-        await remove(doomed);
+        await remove(doomed, held);
         return doomed.size;
       }),
     async finishInterrupted() {
@@ -46,7 +50,7 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
       for (;;) {
         const rows = await metadata.deletingBlobs(100);
         if (rows.length === 0) return finished;
-        for (const row of rows) await digestLock.run(row.digest, () => remove(row));
+        for (const row of rows) await digestLock.run(row.digest, (held) => remove(row, held));
         finished += rows.length;
       }
     },
@@ -54,11 +58,15 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
       // With no row at all the database was lost or is new, not the bytes: to remove them all would be the worst answer.
       if ((await metadata.usage()).blobs === 0) return 0;
       let removed = 0;
+      let previous: Digest | undefined;
       for await (const digest of blobs.list()) {
-        if (await metadata.blob(digest)) continue;
-        removed += await digestLock.run(digest, async () => {
+        const again = digest === previous;
+        previous = digest;
+        if (again) await digestLock.run(digest, (held) => removeCopies(digest, held));
+        if (again || (await metadata.blob(digest))) continue;
+        removed += await digestLock.run(digest, async (held) => {
           if (await metadata.blob(digest)) return 0;
-          await blobs.remove(digest, 0);
+          await blobs.remove(digest, 0, () => held.confirm());
           return 1;
         });
       }

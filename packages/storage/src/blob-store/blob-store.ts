@@ -23,15 +23,23 @@ export interface BlobStore {
   removeUpload(id: string): Promise<void>;
   /**
    * Take the bytes out of sight at once (on a file system: rename to `trash/<hex>.<generation>`), then free them.
-   * Idempotent: absent bytes are no error.
+   * Idempotent: absent bytes are no error. `confirm` (of the digest lock) is asked when it is settled which bytes go, before
+   * they do: where many replicas write, bytes committed after that stay, however late the removal is carried out.
    */
-  remove(digest: Digest, generation: number): Promise<void>;
+  remove(digest: Digest, generation: number, confirm?: Confirm): Promise<void>;
   /**
    * Damaged bytes: out of sight as with `remove`, but kept aside where somebody can look at them (on a file system in
    * `quarantine/`, in object stores below that prefix). Only under the digest lock. Idempotent. Without it, `remove`.
    */
-  quarantine?: (digest: Digest) => Promise<void>;
-  /** Every digest at rest, for the sweep of bytes without a row. Order is not defined. */
+  quarantine?: (digest: Digest, confirm?: Confirm) => Promise<void>;
+  /** Where many replicas write, a blob may be there more than once: removes all but one. Resolves with how many went. */
+  removeCopies?: (digest: Digest, confirm: Confirm) => Promise<number>;
+  /**
+   * Where many replicas share a file system: removes what those left behind that are in `alive` no more. `alive` is asked
+   * after the look at what is there.
+   */
+  removeLeftovers?: (alive: () => Promise<ReadonlySet<string>>) => Promise<number>;
+  /** Every digest at rest, for the sweep of bytes without a row. Order is not defined; copies of one come one after the other. */
   list(): AsyncIterable<Digest>;
   /** Upload sessions that have a temporary file, for the sweep of files without a row. */
   listUploads(): AsyncIterable<{ readonly id: string; readonly modifiedAt: number }>;
@@ -39,6 +47,9 @@ export interface BlobStore {
   start(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** @throws when the caller may no longer remove anything */
+export type Confirm = () => Promise<void>;
 
 /** Inclusive byte positions. */
 export type ByteRange = { readonly start: number; readonly end: number };

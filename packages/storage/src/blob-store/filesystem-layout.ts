@@ -7,6 +7,8 @@ import { CodedError } from "@cache-registry/core/errors";
 export type Layout = {
   /** Every folder, parents first. */
   readonly folders: readonly string[];
+  /** With many replicas: their own folders, by id; each has its own `ingest/`, `uploads/` and `trash/`. */
+  readonly replicas: string;
   readonly ingest: string;
   readonly uploads: string;
   readonly trash: string;
@@ -28,16 +30,21 @@ export function isUploadId(id: string): boolean {
   return UPLOAD_ID.test(id);
 }
 
-export function createLayout(root: string): Layout {
+/** `replica`: the folder is shared by many, and this is the one of them. */
+export function createLayout(root: string, replica?: string): Layout {
   const blobs = join(root, "blobs");
-  const ingest = join(root, "ingest");
-  const uploads = join(root, "uploads");
-  const trash = join(root, "trash");
+  const replicas = join(root, "replicas");
+  const own = replica === undefined ? [] : [replicas, join(replicas, replica)];
+  const work = own.at(-1) ?? root;
+  const ingest = join(work, "ingest");
+  const uploads = join(work, "uploads");
+  const trash = join(work, "trash");
   const quarantine = join(root, "quarantine");
   const blobFolder = (algorithm: DigestAlgorithm): string => join(blobs, algorithm);
 
   return {
-    folders: [root, blobs, ...DIGEST_ALGORITHMS.map(blobFolder), ingest, uploads, trash, quarantine],
+    folders: [root, blobs, ...DIGEST_ALGORITHMS.map(blobFolder), ...own, ingest, uploads, trash, quarantine],
+    replicas,
     ingest,
     uploads,
     trash,

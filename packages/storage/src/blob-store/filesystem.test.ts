@@ -1,11 +1,12 @@
 import { constants } from "node:fs";
-import { lstat, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hexOf } from "@cache-registry/core/digest";
 import { afterAll, describe, expect, it } from "vitest";
 import { BlobMissingError, type BlobStore } from "./blob-store.ts";
 import { content, listAll, readBlob, sha256, writeBlob } from "./conformance/fixtures.ts";
+import { sharedBlobStoreConformance } from "./conformance/sharing.ts";
 import { blobStoreConformance } from "./conformance.ts";
 import { createFilesystemBlobStore } from "./filesystem.ts";
 import { writeError } from "./filesystem-errors.ts";
@@ -28,6 +29,45 @@ async function openAt(path: string): Promise<BlobStore> {
 }
 
 blobStoreConformance("filesystem", async () => openAt(await newFolder()));
+blobStoreConformance("filesystem shared by replicas", async () => {
+  const store = createFilesystemBlobStore({ path: await newFolder(), replica: "one" });
+  await store.start();
+  return store;
+});
+
+let shared = "";
+sharedBlobStoreConformance("filesystem", async (replica, anew) => {
+  if (anew) shared = await newFolder();
+  const store = createFilesystemBlobStore({ path: shared, replica });
+  await store.start();
+  return store;
+});
+
+describe("filesystem blob store of many replicas", () => {
+  it("gives back what a replica took by mistake when it died, and removes the rest of it", async () => {
+    const path = await newFolder();
+    const [dead, living] = ["dead", "living"].map((replica) => createFilesystemBlobStore({ path, replica }));
+    if (!dead || !living) throw new Error("two stores");
+    await dead.start();
+    await living.start();
+    const bytes = content(2_000, 3);
+    const digest = await writeBlob(living, bytes);
+    const doomed = await writeBlob(living, content(10));
+    // Killed between the rename and the look at what was taken; and between that and the removal.
+    const trash = join(path, "replicas", "dead", "trash");
+    const file = (of: string) => join(path, "blobs", "sha256", of.slice("sha256:".length));
+    await rename(file(digest), join(trash, `${digest.replace(":", "-")}.4.1-1`));
+    const { ino, mtimeNs } = await lstat(file(doomed), { bigint: true });
+    await rename(file(doomed), join(trash, `${doomed.replace(":", "-")}.4.${ino}-${mtimeNs}`));
+    await (await dead.openUpload("session")).close();
+    expect(await living.removeLeftovers?.(async () => new Set(["living"]))).toBe(1);
+    expect((await readBlob(living, digest)).equals(bytes)).toBe(true);
+    expect(await living.stat(doomed)).toBeUndefined();
+    expect(await readdir(join(path, "replicas"))).toEqual(["living"]);
+    await living.close();
+    expect(await readdir(join(path, "replicas"))).toEqual([]);
+  });
+});
 
 describe("filesystem blob store", () => {
   it("is an OCI image layout, for its owner only", async () => {

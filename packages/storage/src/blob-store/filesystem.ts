@@ -1,16 +1,19 @@
 import { constants } from "node:fs";
-import { mkdir, open, opendir, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, opendir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DIGEST_ALGORITHMS, type Digest, isDigest } from "@cache-registry/core/digest";
 import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
 import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
 import { emptyFolder, listUploads, makeFolder, statFile } from "./filesystem-folders.ts";
 import { createLayout, type Layout, MARKERS } from "./filesystem-layout.ts";
+import { removeReplica, takeAway, trashName } from "./filesystem-shared.ts";
 import { openFileWriter } from "./filesystem-writer.ts";
 
 export type FilesystemOptions = {
   /** Root of the store; made when it is not there. */
   readonly path: string;
+  /** Many replicas share the root: the id of this one. */
+  readonly replica?: string | undefined;
 };
 
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW;
@@ -50,13 +53,18 @@ async function* listBlobs(layout: Layout): AsyncGenerator<Digest> {
   }
 }
 
+async function otherReplicas({ replicas }: Layout, own: string): Promise<string[]> {
+  return (await readdir(replicas)).filter((name) => name !== own);
+}
+
 /**
- * Driver on a local file system, for one process: `blobs/<algorithm>/<hex>`, `ingest/` and `uploads/` for bytes on their
+ * Driver on a file system, for one process, or (with `replica`) for many that share it: `blobs/<algorithm>/<hex>`, `ingest/` and `uploads/` for bytes on their
  * way, `trash/` for bytes on their way out, `quarantine/` for damaged ones.
  * Errors: `CodedError` INSUFFICIENT_STORAGE when the disk is full.
  */
-export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStore {
+export function createFilesystemBlobStore({ path, replica }: FilesystemOptions): BlobStore {
   let opened: Layout | undefined;
+  let root = path;
 
   function layout(): Layout {
     if (!opened) throw new Error("the blob store is not open");
@@ -67,8 +75,8 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
     async start() {
       // The root itself may be a link, to another disk for example; what lies below may not.
       await mkdir(path, { recursive: true, mode: 0o700 });
-      const root = await realpath(path);
-      const starting = createLayout(root);
+      root = await realpath(path);
+      const starting = createLayout(root, replica);
       for (const folder of starting.folders) await makeFolder(folder);
       await writeMarkers(root);
       await emptyFolder(starting.ingest);
@@ -76,6 +84,7 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
       opened = starting;
     },
     async close() {
+      if (opened && replica !== undefined) await removeReplica(root, replica);
       opened = undefined;
     },
 
@@ -97,7 +106,13 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
       await rm(layout().upload(id), { force: true });
     },
 
-    async remove(digest, generation) {
+    async remove(digest, generation, confirm) {
+      if (replica !== undefined) {
+        const destination = (identity: string) => join(layout().trash, trashName(digest, generation, identity));
+        const taken = await takeAway(layout().blob(digest), destination, confirm);
+        if (taken !== undefined) await rm(taken, { force: true });
+        return;
+      }
       const trashed = layout().trashed(digest, generation);
       try {
         await rename(layout().blob(digest), trashed);
@@ -107,12 +122,24 @@ export function createFilesystemBlobStore({ path }: FilesystemOptions): BlobStor
       // Also what an earlier call left that got no further than the rename.
       await rm(trashed, { force: true });
     },
-    async quarantine(digest) {
+    async quarantine(digest, confirm) {
+      if (replica !== undefined) {
+        await takeAway(layout().blob(digest), () => layout().quarantined(digest), confirm);
+        return;
+      }
       try {
         await rename(layout().blob(digest), layout().quarantined(digest));
       } catch (error) {
         if (!isAbsent(error)) throw writeError(error);
       }
+    },
+    async removeLeftovers(alive) {
+      if (replica === undefined) return 0;
+      const found = await otherReplicas(layout(), replica);
+      const living = await alive();
+      const gone = found.filter((id) => !living.has(id));
+      for (const id of gone) await removeReplica(root, id);
+      return gone.length;
     },
     list: () => listBlobs(layout()),
     listUploads: () => listUploads(layout().uploads),

@@ -4,6 +4,8 @@ import type { BlobStoreConfig, S3Config } from "./config.ts";
 
 export type OpenBlobStoreDeps = {
   readonly logger?: Logger;
+  /** Many replicas share the store: the id of this one. */
+  readonly replica?: string | undefined;
   /** Usually process.env: credentials that are in no file. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 };
@@ -13,7 +15,7 @@ export async function openBlobStore(config: BlobStoreConfig, deps: OpenBlobStore
   switch (config.driver) {
     case "filesystem": {
       const { createFilesystemBlobStore } = await import("./filesystem.ts");
-      return createFilesystemBlobStore({ path: config.filesystem.path });
+      return createFilesystemBlobStore({ path: config.filesystem.path, replica: deps.replica });
     }
     case "memory": {
       const { createMemoryBlobStore } = await import("./memory.ts");
@@ -26,7 +28,7 @@ export async function openBlobStore(config: BlobStoreConfig, deps: OpenBlobStore
   }
 }
 
-async function openS3(config: S3Config, { logger, env = process.env }: OpenBlobStoreDeps): Promise<BlobStore> {
+async function openS3(config: S3Config, { logger, replica, env = process.env }: OpenBlobStoreDeps): Promise<BlobStore> {
   const { createS3BlobStore } = await import("./s3.ts");
   const { createCredentials } = await import("./s3/credentials.ts");
   const { bucket, region, endpoint, prefix, pathStyle, spool } = config;
@@ -39,6 +41,7 @@ async function openS3(config: S3Config, { logger, env = process.env }: OpenBlobS
     },
     prefix: prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`,
     credentials: createCredentials(config, env),
+    shared: replica !== undefined,
     spool,
     logger,
   });

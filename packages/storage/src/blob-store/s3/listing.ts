@@ -18,7 +18,8 @@ export async function* keysBelow(client: S3Client, prefix: string): AsyncGenerat
   }
 }
 
-export type AbandonedUpload = { readonly key: string; readonly uploadId: string };
+/** `initiatedAt` in milliseconds since the epoch; 0 when the server does not say. */
+export type AbandonedUpload = { readonly key: string; readonly uploadId: string; readonly initiatedAt: number };
 
 /** Multipart uploads below the prefix that were begun and neither completed nor aborted. */
 export async function* abandonedUploads(client: S3Client, prefix: string): AsyncGenerator<AbandonedUpload> {
@@ -28,7 +29,8 @@ export async function* abandonedUploads(client: S3Client, prefix: string): Async
     const root = rootOf(text, "ListMultipartUploadsResult");
     const uploads = elementsOf(root, "Upload").flatMap((upload) => {
       const [key, uploadId] = [textOf(upload, "Key"), textOf(upload, "UploadId")];
-      return key?.startsWith(prefix) && uploadId ? [{ key, uploadId }] : [];
+      const initiatedAt = Date.parse(textOf(upload, "Initiated") ?? "") || 0;
+      return key?.startsWith(prefix) && uploadId ? [{ key, uploadId, initiatedAt }] : [];
     });
     const first = uploads[0]?.uploadId ?? "";
     yield* uploads;
