@@ -2,6 +2,7 @@ import { describe } from "vitest";
 import { blobHolderConformance } from "./conformance/blob-holders.ts";
 import { blobConformance } from "./conformance/blobs.ts";
 import { cachedCollectionConformance } from "./conformance/cached-collection.ts";
+import { evictionConformance } from "./conformance/eviction.ts";
 import type { OpenStore } from "./conformance/fixtures.ts";
 import { imageConformance } from "./conformance/images.ts";
 import { pushedCollectionConformance } from "./conformance/pushed-collection.ts";
@@ -23,6 +24,7 @@ export function metadataStoreConformance(driver: string, open: OpenStore): void 
     cachedCollectionConformance(open);
     pushedCollectionConformance(open);
     reviewQueueConformance(open);
+    evictionConformance(open);
     raceConformance(open);
   });
 }

@@ -1,11 +1,18 @@
 import type { Digest } from "@cache-registry/core/digest";
+import type { EvictionStore } from "./eviction-store.ts";
 
 /**
  * What the registry knows about its bytes: repositories, manifests, tags, links, upload sessions, owners and what is to be
  * reviewed for collection. Times are milliseconds since the epoch and are passed in. Every method is one transaction.
  * Writes resolve when they would survive a power cut.
  */
-export interface MetadataStore extends RepositoryStore, BlobLinkStore, UploadStore, ImageStore, ReviewStore {
+export interface MetadataStore
+  extends RepositoryStore,
+    BlobLinkStore,
+    UploadStore,
+    ImageStore,
+    ReviewStore,
+    EvictionStore {
   start(): Promise<void>;
   close(): Promise<void>;
 }
@@ -151,10 +158,12 @@ export interface BlobLinkStore {
    * the digest lock and after a `stat` there: bytes committed a moment ago would lose their links.
    */
   forgetBlob(digest: Digest): Promise<void>;
-  /** Sum and count of live blobs, for stats; kept by the driver, never a scan. */
+  /** Sum and count of live blobs, for stats and the quota; kept by the driver, never a scan. */
   usage(): Promise<{
     readonly blobs: number;
     readonly bytes: number;
+    /** Of `bytes`, those that no local repository links: what the quota is about. */
+    readonly cachedBytes: number;
     readonly manifests: number;
     readonly repositories: number;
   }>;
@@ -219,16 +228,30 @@ export type ReviewRules = {
   readonly untaggedLocal: "keep" | number;
   /** Cached content that nobody owns and nobody pulled for this many milliseconds goes. */
   readonly unusedFor: number;
+  /** `grace` for the links of upstream repositories, in milliseconds, when space is needed at once; default: `grace`. */
+  readonly cachedGrace?: number;
 };
 
-/** One row of the review queue. The queue is a hint; the truth is re-checked in the deciding transaction. */
-export type ReviewTask =
+/**
+ * One row of the review queue. The queue is a hint; the truth is re-checked in the deciding transaction. `reason` is the
+ * event that queued it, for reports: a word such as `tag_deleted`.
+ */
+export type ReviewTask = { readonly reason: string } & (
   | { readonly kind: "manifest"; readonly repository: string; readonly digest: Digest }
-  | { readonly kind: "blob"; readonly digest: Digest };
+  | { readonly kind: "blob"; readonly digest: Digest }
+);
+
+/** Something that a collection would take. `size` in bytes, of blobs; manifests count as the blobs that they are. */
+export type DoomedContent =
+  | { readonly kind: "tag"; readonly repository: string; readonly tag: string; readonly reason: string }
+  | { readonly kind: "manifest"; readonly repository: string; readonly digest: Digest; readonly reason: string }
+  | { readonly kind: "blob"; readonly digest: Digest; readonly size: number; readonly reason: string };
 
 export interface ReviewStore {
   /** Tasks that are due, oldest first. */
   dueReviews(now: number, limit: number): Promise<ReviewTask[]>;
+  /** A review that failed: it comes again at `until`, so that it is not in the way of the others. Absent tasks are ignored. */
+  postponeReview(task: ReviewTask, until: number): Promise<void>;
   /** Milliseconds of the next review, null with an empty queue; and its length, for the backlog metric. */
   reviewBacklog(): Promise<{ readonly nextAt: number | null; readonly length: number }>;
   /**
@@ -257,4 +280,12 @@ export interface ReviewStore {
    * upstream repositories that nobody owns and nobody pulled for `unusedFor`. Returns the cursor of the next page, null at the end.
    */
   sweep(cursor: string | null, rules: ReviewRules, limit: number): Promise<string | null>;
+  /**
+   * What a full pass would do now, exactly, and nothing of it done: the pass runs in a transaction that is rolled back. It
+   * holds up other writes meanwhile and gives up after two seconds; `truncated` then, and with more than `limit` things.
+   */
+  previewCollection(
+    rules: ReviewRules,
+    limit: number,
+  ): Promise<{ readonly doomed: readonly DoomedContent[]; readonly truncated: boolean }>;
 }

@@ -21,10 +21,10 @@ function statements(): { db: DatabaseSync; texts: string[] } {
 }
 
 /**
- * `counters` has six rows; the partial index of blobs in state `deleting` holds what is being deleted right now; `above` is
- * what a recursion found so far.
+ * `counters` has a handful of rows; the partial index of blobs in state `deleting` holds what is being deleted right now;
+ * `above` and `below` are what a recursion found so far; json_each goes over a parameter.
  */
-const SMALL = /counters|blobs_deleting|CONSTANT ROW|above/;
+const SMALL = /counters|blobs_deleting|CONSTANT ROW|above|below|json_each/;
 
 /** The steps of the plan that go over a whole table or index. */
 function scans(db: DatabaseSync, text: string): string[] {

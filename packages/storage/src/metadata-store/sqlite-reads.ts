@@ -78,9 +78,9 @@ export function createReads(db: DatabaseSync): Reads {
   const counters = prepare<{ name: string; value: number }>(db, "SELECT name, value FROM counters");
   const upload = prepare<UploadRecord>(db, `${UPLOAD} WHERE id = ?`);
   const idleUploads = prepare<UploadRecord>(db, `${UPLOAD} WHERE touched_at < ? ORDER BY touched_at LIMIT ?`);
-  const dueReviews = prepare<{ repository: string | null; digest: Digest }>(
+  const dueReviews = prepare<{ repository: string | null; digest: Digest; reason: string }>(
     db,
-    `SELECT r.name AS repository, q.digest FROM reviews AS q LEFT JOIN repositories AS r ON r.id = q.repository_id
+    `SELECT r.name AS repository, q.digest, q.event AS reason FROM reviews AS q LEFT JOIN repositories AS r ON r.id = q.repository_id
      WHERE q.review_after <= ? ORDER BY q.review_after LIMIT ?`,
   );
   const nextReview = prepare<{ nextAt: number | null }>(db, "SELECT min(review_after) AS nextAt FROM reviews");
@@ -106,6 +106,7 @@ export function createReads(db: DatabaseSync): Reads {
     usage: async () => ({
       blobs: counter("blobs"),
       bytes: counter("blob_bytes"),
+      cachedBytes: counter("blob_bytes") - counter("pushed_bytes"),
       manifests: counter("manifests"),
       repositories: counter("repositories"),
     }),
@@ -115,8 +116,8 @@ export function createReads(db: DatabaseSync): Reads {
       dueReviews
         .all(now, bounded(limit))
         .map(
-          ({ repository, digest }): ReviewTask =>
-            repository === null ? { kind: "blob", digest } : { kind: "manifest", repository, digest },
+          ({ repository, digest, reason }): ReviewTask =>
+            repository === null ? { kind: "blob", digest, reason } : { kind: "manifest", repository, digest, reason },
         ),
     reviewBacklog: async () => ({ nextAt: nextReview.get()?.nextAt ?? null, length: counter("reviews") }),
     deletingBlobs: async (limit) => deleting.all(bounded(limit)),

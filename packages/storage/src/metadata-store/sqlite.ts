@@ -111,10 +111,13 @@ export function createSqliteMetadataStore(options: SqliteOptions): SqliteMetadat
 
     dueReviews: async (now, limit) => store().reads.dueReviews(now, limit),
     reviewBacklog: async () => store().reads.reviewBacklog(),
+    postponeReview: (task, until) => write("postponeReview", task, until),
     reviewManifest: (task, rules) => write("reviewManifest", task, rules),
     beginBlobDeletion: (digest, rules) => write("beginBlobDeletion", digest, rules),
     finishBlobDeletion: (digest, generation) => write("finishBlobDeletion", digest, generation),
     deletingBlobs: async (limit) => store().reads.deletingBlobs(limit),
     sweep: (cursor, rules, limit) => write("sweep", cursor, rules, limit),
+    previewCollection: (rules, limit) => write("previewCollection", rules, limit),
+    evictManifest: (cursor, rules, limit) => write("evictManifest", cursor, rules, limit),
   };
 }

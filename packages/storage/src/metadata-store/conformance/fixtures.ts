@@ -13,6 +13,9 @@ export const LOCAL: RepositoryKey = { name: "team/app", upstream: null };
 export const OTHER: RepositoryKey = { name: "team/other", upstream: null };
 export const CACHED: RepositoryKey = { name: "docker.io/library/nginx", upstream: "docker.io" };
 
+/** `usage()` of a store that holds nothing. */
+export const NOTHING = { blobs: 0, bytes: 0, cachedBytes: 0, manifests: 0, repositories: 0 };
+
 export function digest(name: string): Digest {
   return digestOf("sha256", createHash("sha256").update(name).digest("hex"));
 }

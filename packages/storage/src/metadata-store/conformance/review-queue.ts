@@ -8,6 +8,7 @@ import {
   GRACE,
   LOCAL,
   linkBlob,
+  manifestRef,
   type OpenStore,
   putManifest,
   rulesAt,
@@ -34,19 +35,75 @@ export function reviewQueueConformance(open: OpenStore): void {
       await putManifest(store, "m", { now: 30 });
       const due = await store.dueReviews(30 + GRACE, 10);
       expect(due.slice(0, 2)).toEqual([
-        { kind: "blob", digest: digest("a") },
-        { kind: "blob", digest: digest("b") },
+        { kind: "blob", digest: digest("a"), reason: "blob_linked" },
+        { kind: "blob", digest: digest("b"), reason: "blob_linked" },
       ]);
-      expect(due).toContainEqual({ kind: "manifest", repository: CACHED.name, digest: digest("m") });
-      expect(await store.dueReviews(30 + GRACE, 1)).toEqual([{ kind: "blob", digest: digest("a") }]);
+      const task = { kind: "manifest", repository: CACHED.name, digest: digest("m"), reason: "manifest_put" };
+      expect(due).toContainEqual(task);
+      expect(await store.dueReviews(30 + GRACE, 1)).toMatchObject([{ digest: digest("a") }]);
       expect(await store.dueReviews(9 + GRACE, 10)).toEqual([]);
       expect((await store.reviewBacklog()).nextAt).toBe(10 + GRACE);
+    });
+
+    it("puts a task off that cannot be done now, with its reason, whatever it is about", async () => {
+      await linkBlob(store, "a", LOCAL, 10);
+      await putManifest(store, "m", { now: 20 });
+      for (const task of await store.dueReviews(50 + GRACE, 10)) await store.postponeReview(task, 9_000);
+      expect(await store.dueReviews(8_999, 10)).toEqual([]);
+      const due = await store.dueReviews(9_000, 10);
+      expect(due.map(({ kind, reason }) => `${kind} ${reason}`).sort()).toEqual([
+        "blob blob_linked",
+        "manifest manifest_put",
+      ]);
+      await store.forgetBlob(digest("a"));
+      await store.postponeReview({ kind: "blob", digest: digest("a"), reason: "blob_linked" }, 9_999);
+      expect(await store.reviewBacklog()).toEqual({ nextAt: 9_000, length: 1 });
+    });
+
+    it("keeps the reason when the content is looked at too early", async () => {
+      await putManifest(store, "m", { tags: ["v1"] });
+      await store.deleteTag(CACHED.name, "v1", 10_000);
+      await store.reviewManifest({ repository: CACHED.name, digest: digest("m") }, rulesAt(10_100));
+      expect(await store.dueReviews(10_000 + GRACE, 1)).toMatchObject([{ reason: "tag_deleted" }]);
     });
 
     it("moves a task to the newest event", async () => {
       await linkBlob(store, "a", LOCAL, 10);
       await linkBlob(store, "a", LOCAL, 700);
       expect(await store.reviewBacklog()).toEqual({ nextAt: 700 + GRACE, length: 1 });
+    });
+  });
+
+  describe("preview", () => {
+    it("tells what a full pass would take, and takes nothing", async () => {
+      for (const name of ["shared", "layer"]) await linkBlob(store, name);
+      await putManifest(store, "keep", { references: [blobRef("shared")], tags: ["keep"], now: 60_000 });
+      await putManifest(store, "child", { references: [blobRef("shared"), blobRef("layer")], now: 1 });
+      await putManifest(store, "index", { references: [manifestRef("child")], tags: ["v1"], now: 2 });
+      await putManifest(store, "unused", { tags: ["unused"], now: 3 });
+      await store.deleteTag(CACHED.name, "v1", 60_000);
+      const before = [await store.usage(), await store.reviewBacklog()];
+      const rules = rulesAt(UNUSED_FOR + 3);
+      const { doomed, truncated } = await store.previewCollection(rules, 100);
+      expect(truncated).toBe(false);
+      const repository = CACHED.name;
+      const expected = [
+        { kind: "tag", repository, tag: "unused", reason: "unused" },
+        { kind: "manifest", repository, digest: digest("index"), reason: "tag_deleted" },
+        { kind: "manifest", repository, digest: digest("child"), reason: "manifest_deleted" },
+        { kind: "blob", digest: digest("index"), size: 100, reason: "manifest_deleted" },
+        { kind: "blob", digest: digest("child"), size: 100, reason: "manifest_deleted" },
+        { kind: "blob", digest: digest("layer"), size: 10, reason: "manifest_deleted" },
+      ];
+      expect(doomed).toHaveLength(expected.length);
+      expect(doomed).toEqual(expect.arrayContaining(expected));
+      expect([await store.usage(), await store.reviewBacklog()]).toEqual(before);
+      expect(await store.tag(CACHED.name, "unused")).toBeDefined();
+
+      expect(await store.previewCollection(rules, 2)).toEqual({ doomed: doomed.slice(0, 2), truncated: true });
+      await sweepAll(store, rules);
+      const removed = doomed.flatMap((each) => (each.kind === "blob" ? [each.digest as string] : []));
+      expect(await collect(store, rules)).toEqual(expect.arrayContaining(removed));
     });
   });
 

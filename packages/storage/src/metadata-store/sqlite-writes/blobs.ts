@@ -7,6 +7,10 @@ import type { ReviewQueue } from "./queue.ts";
 
 type Row = BlobRecord & { readonly state: "live" | "deleting" };
 
+/** SQL: when link `l` may go if nothing backs it. Parameters: the grace of local repositories, that of upstream ones. */
+const LINK_EXPIRES = `(max(l.linked_at, l.touched_at)
+  + iif((SELECT r.upstream FROM repositories AS r WHERE r.id = l.repository_id) IS NULL, ?, ?))`;
+
 export type Blobs = ReturnType<typeof createBlobs>;
 
 export function createBlobs(db: DatabaseSync, queue: ReviewQueue, grace: number) {
@@ -45,12 +49,12 @@ export function createBlobs(db: DatabaseSync, queue: ReviewQueue, grace: number)
   const remove = prepare(db, "DELETE FROM blobs WHERE digest = ?");
   const dropLinks = prepare(
     db,
-    `DELETE FROM blob_links AS l WHERE l.digest = ? AND max(l.linked_at, l.touched_at) <= ? AND NOT ${LINK_BACKED}`,
+    `DELETE FROM blob_links AS l WHERE l.digest = ? AND ${LINK_EXPIRES} <= ? AND NOT ${LINK_BACKED}`,
   );
-  const remaining = prepare<{ links: number; oldestUnbacked: number | null }>(
+  const remaining = prepare<{ links: number; nextAt: number | null }>(
     db,
-    `SELECT count(*) AS links, min(CASE WHEN ${LINK_BACKED} THEN NULL ELSE max(l.linked_at, l.touched_at) END)
-       AS oldestUnbacked FROM blob_links AS l WHERE l.digest = ?`,
+    `SELECT count(*) AS links, min(CASE WHEN ${LINK_BACKED} THEN NULL ELSE ${LINK_EXPIRES} END) AS nextAt
+     FROM blob_links AS l WHERE l.digest = ?`,
   );
   const startDeleting = prepare(db, "UPDATE blobs SET state = 'deleting' WHERE digest = ?");
   const finish = prepare(db, "DELETE FROM blobs WHERE digest = ? AND generation = ? AND state = 'deleting'");
@@ -100,10 +104,11 @@ export function createBlobs(db: DatabaseSync, queue: ReviewQueue, grace: number)
         queue.dropBlob(digest);
         return undefined;
       }
-      dropLinks.run(digest, rules.now - rules.grace);
-      const { links, oldestUnbacked } = remaining.get(digest) ?? { links: 0, oldestUnbacked: null };
-      if (oldestUnbacked !== null) {
-        queue.blob(digest, { at: oldestUnbacked + rules.grace, event: "postponed" });
+      const { grace: localGrace, cachedGrace = localGrace } = rules;
+      dropLinks.run(digest, localGrace, cachedGrace, rules.now);
+      const { links, nextAt } = remaining.get(localGrace, cachedGrace, digest) ?? { links: 0, nextAt: null };
+      if (nextAt !== null) {
+        queue.postpone(null, digest, nextAt);
         return undefined;
       }
       if (links > 0) {

@@ -7,6 +7,7 @@ import type { Protection } from "./protection.ts";
 import type { ReviewEvent, ReviewQueue } from "./queue.ts";
 import type { Repositories } from "./repositories.ts";
 import type { Tags } from "./tags.ts";
+import { createUse } from "./use.ts";
 
 /** What to do with all that a removed manifest held. */
 export type Removal = {
@@ -29,12 +30,14 @@ type Deps = {
 
 export function createManifests(db: DatabaseSync, deps: Deps) {
   const { repositories, protection, tags, blobs, queue, grace } = deps;
+  const use = createUse(db);
   const find = prepare<{ id: number }>(db, "SELECT id FROM manifests WHERE repository_id = ? AND digest = ?");
   // The row's `unreferenced_at` stays: a manifest put again without a tag is as unreferenced as before.
   const put = prepare<{ id: number }>(
     db,
-    `INSERT INTO manifests (repository_id, digest, media_type, size, subject, artifact_type, annotations, put_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO manifests
+       (repository_id, digest, media_type, size, subject, artifact_type, annotations, put_at, used_at, cached)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
      ON CONFLICT DO UPDATE SET media_type = excluded.media_type, size = excluded.size, subject = excluded.subject,
        artifact_type = excluded.artifact_type, annotations = excluded.annotations, put_at = excluded.put_at
      RETURNING id`,
@@ -62,10 +65,8 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
   const remove = prepare(db, "DELETE FROM manifests WHERE id = ?");
   const recordPull = prepare(
     db,
-    `UPDATE manifests SET pulled_at = max(coalesce(pulled_at, 0), ?)
-     WHERE repository_id = (SELECT id FROM repositories WHERE name = ?) AND digest = ?`,
+    "UPDATE manifests SET pulled_at = max(coalesce(pulled_at, 0), ?) WHERE repository_id = ? AND digest = ?",
   );
-
   const putAnswer = prepare(
     db,
     `INSERT INTO referrers_answers (manifest_id, document, checked_at) VALUES (?, ?, ?)
@@ -118,9 +119,11 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
       const { digest, mediaType, size, subject, artifactType, annotations } = manifest;
       const repositoryId = repositories.ensure(repository);
       const text = JSON.stringify(annotations);
-      const id = put.get(repositoryId, digest, mediaType, size, subject, artifactType, text, now)?.id;
+      const cached = repository.upstream === null ? 0 : 1;
+      const id = put.get(repositoryId, digest, mediaType, size, subject, artifactType, text, now, cached)?.id;
       if (id === undefined) throw new Error(`manifest ${digest} could not be written`);
       setReferences(id, repositoryId, references);
+      use.record(repositoryId, digest, now);
       blobs.link(repositoryId, { digest, size, now });
       for (const name of names) tags.set(repositoryId, { name, digest, now });
       followSubject.run(repositoryId, digest);
@@ -149,7 +152,12 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
     },
 
     recordPulls(pulls: readonly { readonly repository: string; readonly digest: Digest; readonly at: number }[]): void {
-      for (const { repository, digest, at } of pulls) recordPull.run(at, repository, digest);
+      for (const { repository, digest, at } of pulls) {
+        const id = repositories.find(repository)?.id;
+        if (id === undefined) continue;
+        recordPull.run(at, id, digest);
+        use.record(id, digest, at);
+      }
     },
   };
 }

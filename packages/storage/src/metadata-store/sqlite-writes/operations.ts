@@ -2,8 +2,10 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { MetadataStore } from "../metadata-store.ts";
 import { createBlobs } from "./blobs.ts";
+import { createEviction } from "./evict.ts";
 import { createImages } from "./images.ts";
 import { createManifests } from "./manifests.ts";
+import { createPreview } from "./preview.ts";
 import { createProtection } from "./protection.ts";
 import { createReviewQueue } from "./queue.ts";
 import { createRepositories } from "./repositories.ts";
@@ -30,9 +32,12 @@ type WriteName =
   | "putImage"
   | "releaseImage"
   | "reviewManifest"
+  | "postponeReview"
   | "beginBlobDeletion"
   | "finishBlobDeletion"
-  | "sweep";
+  | "sweep"
+  | "previewCollection"
+  | "evictManifest";
 
 type Synchronous<Method> = Method extends (...args: infer Args) => Promise<infer Result>
   ? (...args: Args) => Result
@@ -50,6 +55,7 @@ export function createOperations(db: DatabaseSync, { grace }: { readonly grace: 
   const manifests = createManifests(db, { repositories, protection, tags, blobs, queue, grace });
   const uploads = createUploads(db);
   const images = createImages(db, { repositories, protection, tags, grace });
+  const reviewManifest = createManifestReview(db, { repositories, manifests, queue });
 
   /** The repository's id to act on; without the repository the answer is that there was nothing. */
   function within(name: string, act: (repositoryId: number) => boolean): boolean {
@@ -83,9 +89,12 @@ export function createOperations(db: DatabaseSync, { grace }: { readonly grace: 
     deleteUpload: (id) => uploads.remove(id),
     putImage: (put) => images.put(put),
     releaseImage: (release) => images.release(release),
-    reviewManifest: createManifestReview(db, { repositories, manifests, queue }),
+    reviewManifest,
+    postponeReview: (task, until) => queue.later(task, until),
     beginBlobDeletion: (digest, rules) => blobs.beginDeletion(digest, rules),
     finishBlobDeletion: (digest, generation) => blobs.finishDeletion(digest, generation),
     sweep: createSweep(db, { tags, queue }),
+    previewCollection: createPreview(db, { tags, queue, blobs, reviewManifest }),
+    evictManifest: createEviction(db, manifests),
   };
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
+import type { ReviewTask } from "../metadata-store.ts";
 import { prepare } from "../sqlite-statement.ts";
 
 /** Why something is in the queue, for people who look into the database. */
@@ -14,6 +15,7 @@ export type ReviewEvent =
   | "tag_deleted"
   | "image_released"
   | "unused"
+  | "evicted"
   | "sweep"
   | "postponed";
 
@@ -39,6 +41,16 @@ export function createReviewQueue(db: DatabaseSync) {
      SELECT ${NO_REPOSITORY}, digest, ?, ? FROM blobs WHERE digest = ? AND state = 'live'
      ON CONFLICT DO UPDATE SET review_after = excluded.review_after, event = excluded.event`,
   );
+  const postpone = prepare(
+    db,
+    `INSERT INTO reviews (repository_id, digest, review_after, event) VALUES (?, ?, ?, 'postponed')
+     ON CONFLICT DO UPDATE SET review_after = excluded.review_after`,
+  );
+  const later = prepare(
+    db,
+    `UPDATE reviews SET review_after = ? WHERE digest = ?
+       AND repository_id = coalesce((SELECT id FROM repositories WHERE name = ?), ${NO_REPOSITORY})`,
+  );
   const putNew = prepare(
     db,
     "INSERT INTO reviews (repository_id, digest, review_after, event) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -51,6 +63,13 @@ export function createReviewQueue(db: DatabaseSync) {
     },
     blob(digest: Digest, due: { readonly at: number; readonly event: ReviewEvent }): void {
       putBlob.run(due.at, due.event, digest);
+    },
+    /** Looked at, and not yet due; why it is in the queue stays. `repositoryId` null: a blob. */
+    postpone(repositoryId: number | null, digest: Digest, at: number): void {
+      postpone.run(repositoryId ?? NO_REPOSITORY, digest, at);
+    },
+    later(task: ReviewTask, until: number): void {
+      later.run(until, task.digest, task.kind === "manifest" ? task.repository : null);
     },
     /** The sweep: what is queued already keeps its time. */
     unlessQueued(repositoryId: number | null, digest: Digest, at: number): void {

@@ -59,7 +59,7 @@ export function createManifestReview(db: DatabaseSync, { repositories, manifests
       return "kept";
     }
     if (at > rules.now) {
-      queue.manifest(repository.id, digest, { at, event: "postponed" });
+      queue.postpone(repository.id, digest, at);
       return "postponed";
     }
     // Its grace is over, and its children were held by nothing else: they need not wait for another.

@@ -29,10 +29,15 @@ type Cursor =
 
 const START: Cursor = { phase: "tags", repositoryId: 0, name: "" };
 
-type Deps = { readonly tags: Tags; readonly queue: ReviewQueue };
+type Deps = { readonly tags: Tags; readonly queue: ReviewQueue; readonly onTag?: (tag: UnusedTag) => void };
 
-/** The full pass: tags, manifests, blobs, in order of their keys. A page looks at `limit` rows, whatever it finds. */
-export function createSweep(db: DatabaseSync, { tags, queue }: Deps) {
+type UnusedTag = { readonly repositoryId: number; readonly name: string };
+
+/**
+ * The full pass: tags, manifests, blobs, in order of their keys. A page looks at `limit` rows, whatever it finds; `onTag` hears
+ * of each tag that it drops.
+ */
+export function createSweep(db: DatabaseSync, { tags, queue, onTag = () => {} }: Deps) {
   const tagPage = prepare<TagRow>(
     db,
     `SELECT t.repository_id AS repositoryId, t.name, r.upstream,
@@ -60,6 +65,7 @@ export function createSweep(db: DatabaseSync, { tags, queue }: Deps) {
     for (const { repositoryId, name, upstream, owned, usedAt } of page) {
       if (upstream === null || owned === 1 || (usedAt ?? 0) + rules.unusedFor > rules.now) continue;
       tags.remove(repositoryId, name, { event: "unused", now: rules.now });
+      onTag({ repositoryId, name });
     }
     const last = page.at(-1);
     if (page.length < limit || !last) return { phase: "manifests", id: 0 };
