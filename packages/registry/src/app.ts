@@ -1,6 +1,7 @@
 import { CodedError } from "@cache-registry/core/errors";
 import type { TargetResolver } from "@cache-registry/registry-client/target";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { rememberOutcomes } from "./access/outcome.ts";
 import type { Action, Authorizer } from "./auth/authorize.ts";
 import { localRepository, type Repository, upstreamRepository } from "./content/repository.ts";
 import type { BlobEndpoint } from "./routes/blobs.ts";
@@ -32,6 +33,7 @@ const READS = new Set(["GET", "HEAD"]);
 export function addRoutes({ server, targets, authorizer, routes }: AppDeps): void {
   // Bodies are read by the handlers: blobs are streamed, whatever content type the client claims.
   server.removeAllContentTypeParsers();
+  rememberOutcomes(server);
   server.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
 
   server.all("/v2", answer);

@@ -13,6 +13,7 @@ import { createServer } from "@cache-registry/runtime/server";
 import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import { openBlobStore } from "@cache-registry/storage/blob-store/open";
 import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
+import { accessDetails } from "./access/outcome.ts";
 import { createPullRecorder } from "./access/pull-recorder.ts";
 import { addRoutes, repositoryOf } from "./app.ts";
 import { createAuthorizer } from "./auth/authorize.ts";
@@ -40,6 +41,7 @@ import { referrersRoutes } from "./routes/referrers.ts";
 import { tagRoutes } from "./routes/tags.ts";
 import { uploadRoutes, uploadsRoutes } from "./routes/uploads.ts";
 import { createBlobSender } from "./serving/blob-sender.ts";
+import { addStoreChecks } from "./store-checks.ts";
 
 const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arch}`];
 
@@ -57,6 +59,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     grace: config.gc.grace,
     onFatal: endProcess,
   });
+  addStoreChecks(health, { blobs, metadata });
   const digestLock = createDigestLock();
   const documents = createManifestDocuments(blobs, digestLock);
   const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
@@ -95,7 +98,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     metrics: pullMetrics,
   });
 
-  const uploads = createUploadSessions({ blobs, metadata, digestLock });
+  const uploads = createUploadSessions({ blobs, metadata, digestLock, metrics });
   const reclaim = createReclaim({ blobs, metadata, digestLock, pulls });
   const rules = {
     grace: config.gc.grace,
@@ -122,6 +125,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     name: "registry",
     metrics,
     accessLog: config.log.access,
+    accessDetails,
     ...(certificate ? { certificate } : {}),
   });
   const deleteEnabled = config.delete.enabled;
@@ -141,6 +145,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
         readManifest,
         storeManifest,
         requireBlobs: config.push.requireBlobs,
+        firstByte: (outcome, seconds) => pullMetrics.firstByte("manifest", outcome, seconds),
         deleteEnabled,
       }),
       blob: blobRoutes({

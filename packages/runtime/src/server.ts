@@ -6,6 +6,7 @@ import {
   type FastifyBaseLogger,
   type FastifyInstance,
   type FastifyListenOptions,
+  type FastifyReply,
   fastify,
   LogController,
 } from "fastify";
@@ -39,6 +40,8 @@ export type ServerOptions = {
   readonly bodyLimit?: number;
   /** One log line per request. */
   readonly accessLog?: boolean;
+  /** What the line says beside what it says of every request. */
+  readonly accessDetails?: (reply: FastifyReply) => object;
   readonly metrics?: Metrics;
   /** Milliseconds without any byte on a connection with a request. */
   readonly idleTimeout?: number;
@@ -104,7 +107,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   });
   server.addHook("preClose", async () => closeConnectionsOnceIdle(server.server));
-  server.addHook("onRequest", createRequestObserver({ logger, name, accessLog, metrics }));
+  server.addHook(
+    "onRequest",
+    createRequestObserver({ logger, name, accessLog, metrics, accessDetails: options.accessDetails }),
+  );
   server.setErrorHandler(handleError);
   server.setNotFoundHandler(() => {
     throw new CodedError("NOT_FOUND", "no such endpoint");

@@ -76,7 +76,14 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
     const { fetch, joined } = location;
     const size = await fetch.opened;
     const outcome = joined ? "joined" : "miss";
-    const reader = (range?: ByteRange) => follow(fetch, { blobs, digest, range }).catch(fail);
+    const reader = async (range?: ByteRange) => {
+      const served = deps.metrics.waiting();
+      const following = await follow(fetch, { blobs, digest, range }).catch((error: unknown) => {
+        served();
+        return fail(error);
+      });
+      return { read: following.read, close: () => following.close().finally(served) };
+    };
     return { size, outcome, from: "fetch", reader };
   }
 

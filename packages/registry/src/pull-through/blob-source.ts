@@ -56,7 +56,9 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
     const repositories = new Map([[repository.name, repository]]);
     const fetch = fetchFrom(deps, { repository, digest, priority, repositories });
     fetches.set(digest, { fetch, repositories });
+    const ended = deps.metrics.fetching();
     const forget = () => {
+      ended();
       if (fetches.get(digest)?.fetch === fetch) fetches.delete(digest);
     };
     fetch.finished.then(forget, forget);

@@ -1,14 +1,24 @@
 import type { Metrics } from "@cache-registry/runtime/metrics";
 
-/** How a request for content was answered; also in the Cache-Status header (RFC 9211). */
-export type Outcome = "hit" | "miss" | "joined" | "stale";
+/**
+ * How a request for content was answered: from the store; by a question to the upstream of its own, or one that was
+ * under way; from the store although the upstream could not confirm it; past the store, which could not take it. Also in
+ * the Cache-Status header (RFC 9211) and in the access log.
+ */
+export type Outcome = "hit" | "miss" | "joined" | "stale" | "bypass";
 
 export type PullThroughMetrics = {
   answered(kind: "manifest" | "blob", upstream: string, outcome: Outcome): void;
   upstreamBytes(upstream: string, count: number): void;
   resumed(upstream: string, have: number): void;
   staleReason(upstream: string, reason: string): void;
-  servedBytes(source: "store" | "fetch", count: number): void;
+  servedBytes(sent: { readonly source: "store" | "fetch"; readonly upstream: string; readonly bytes: number }): void;
+  /** A client reads from a fetch that is under way; the result ends that, also when called twice. */
+  waiting(): () => void;
+  /** A fetch of a blob is under way; likewise. */
+  fetching(): () => void;
+  /** Seconds from the request to the first byte of the answer. */
+  firstByte(kind: "manifest" | "blob", outcome: Outcome, seconds: number): void;
 };
 
 export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
@@ -27,6 +37,11 @@ export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
     help: "Upstream reads that broke off and were resumed",
     labels: ["upstream"],
   });
+  const resumedBytes = metrics.counter({
+    name: "upstream_resumed_bytes_total",
+    help: "Bytes that a resumed upstream read had already and did not ask for again",
+    labels: ["upstream"],
+  });
   const stale = metrics.counter({
     name: "stale_serves_total",
     help: "Tags served although the upstream could not confirm them, by reason",
@@ -35,13 +50,39 @@ export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
   const served = metrics.counter({
     name: "served_bytes_total",
     help: "Blob bytes sent to clients",
-    labels: ["source"],
+    labels: ["source", "upstream"],
   });
+  const firstByte = metrics.histogram({
+    name: "first_byte_seconds",
+    help: "Time from a pull to the first byte of its answer",
+    labels: ["kind", "outcome"],
+  });
+  const waiters = metrics.gauge({
+    name: "blob_waiters",
+    help: "Clients that read a blob which is still being fetched",
+  });
+  const fetches = metrics.gauge({ name: "blob_fetches", help: "Blobs that are being fetched from an upstream" });
   return {
     answered: (kind, upstream, outcome) => answers.inc({ kind, upstream, outcome }),
     upstreamBytes: (upstream, count) => bytes.inc({ upstream }, count),
-    resumed: (upstream) => resumes.inc({ upstream }),
+    resumed(upstream, have) {
+      resumes.inc({ upstream });
+      resumedBytes.inc({ upstream }, have);
+    },
     staleReason: (upstream, reason) => stale.inc({ upstream, reason }),
-    servedBytes: (source, count) => served.inc({ source }, count),
+    servedBytes: ({ source, upstream, bytes: count }) => served.inc({ source, upstream }, count),
+    waiting: () => during(waiters),
+    fetching: () => during(fetches),
+    firstByte: (kind, outcome, seconds) => firstByte.observe({ kind, outcome }, seconds),
+  };
+}
+
+/** Counts one more until the result is called for the first time. */
+function during(gauge: { inc(): void; dec(): void }): () => void {
+  gauge.inc();
+  let over = false;
+  return () => {
+    if (!over) gauge.dec();
+    over = true;
   };
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { algorithmOf, type Digest, type DigestAlgorithm } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
 import { createVerifier, type Verifier } from "@cache-registry/core/verify";
+import type { Metrics } from "@cache-registry/runtime/metrics";
 import type { BlobStore, BlobWriter } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
@@ -36,6 +37,7 @@ export type UploadSessionDeps = {
   readonly blobs: BlobStore;
   readonly metadata: MetadataStore;
   readonly digestLock: DigestLock;
+  readonly metrics?: Metrics;
   readonly now?: () => number;
 };
 
@@ -46,11 +48,17 @@ export function createUploadSessions({
   blobs,
   metadata,
   digestLock,
+  metrics,
   now = Date.now,
 }: UploadSessionDeps): UploadSessions {
   /** Sessions that a request has to itself now, with their open files. */
   const claimed = new Map<string, BlobWriter | undefined>();
   const states = new Map<string, Verifier>();
+  metrics?.gauge({
+    name: "uploads_in_progress",
+    help: "Upload sessions that a request is writing to",
+    collect: (gauge) => gauge.set(claimed.size),
+  });
 
   async function find(repository: LocalRepository, id: string): Promise<void> {
     const upload = await metadata.upload(id);

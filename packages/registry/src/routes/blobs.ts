@@ -3,9 +3,9 @@ import { CodedError } from "@cache-registry/core/errors";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { FastifyReply } from "fastify";
 import type { BlobContent, ReadBlob } from "../content/read-blob.ts";
-import type { BlobSender } from "../serving/blob-sender.ts";
+import type { BlobSender, SendBlob } from "../serving/blob-sender.ts";
 import { parseRange } from "../serving/range.ts";
-import { cacheStatus, type Exchange, isHead, type Methods } from "./exchange.ts";
+import { answeredBy, type Exchange, isHead, type Methods } from "./exchange.ts";
 
 export type BlobEndpoint = { readonly digest: string };
 
@@ -24,7 +24,7 @@ export function blobRoutes(deps: BlobRouteDeps): Methods<BlobEndpoint> {
     const { repository, reply } = exchange;
     const wanted = parseDigest(digest);
     const found = await deps.readBlob.stat(repository, wanted);
-    reply.headers({ ...headersOf(wanted), ...cacheStatus(repository, found.outcome) });
+    reply.headers({ ...headersOf(wanted), ...answeredBy(exchange, found.outcome) });
     if (found.size !== undefined) reply.header("content-length", found.size);
     return reply.send();
   }
@@ -40,11 +40,16 @@ export function blobRoutes(deps: BlobRouteDeps): Methods<BlobEndpoint> {
       const headers = { location, "docker-content-digest": wanted, "cache-control": "no-store" };
       return reply
         .code(307)
-        .headers({ ...headers, ...cacheStatus(repository, content.outcome) })
+        .headers({ ...headers, ...answeredBy(exchange, content.outcome) })
         .send();
     }
-    reply.headers({ ...headersOf(wanted), ...cacheStatus(repository, content.outcome) });
-    return sendContent({ content, reply, range: request.headers.range, send: deps.send });
+    reply.headers({ ...headersOf(wanted), ...answeredBy(exchange, content.outcome) });
+    const upstream = repository.upstream ?? "";
+    return sendContent(content, {
+      reply,
+      range: request.headers.range,
+      send: (answer) => deps.send({ ...answer, reply, content, upstream }),
+    });
   }
 
   async function remove({ repository, reply }: Exchange, { digest }: BlobEndpoint) {
@@ -68,18 +73,15 @@ function headersOf(digest: Digest): Record<string, string> {
   };
 }
 
-async function sendContent({
-  content,
-  reply,
-  range,
-  send,
-}: {
-  content: BlobContent;
-  reply: FastifyReply;
-  range: string | undefined;
-  send: BlobSender;
-}): Promise<FastifyReply> {
-  const { size } = content;
+/** Where the answer goes; `send` takes it from there. */
+type Answering = {
+  readonly reply: FastifyReply;
+  /** The request's Range header. */
+  readonly range: string | undefined;
+  readonly send: (answer: Pick<SendBlob, "range" | "length">) => Promise<FastifyReply>;
+};
+
+async function sendContent({ size }: BlobContent, { reply, range, send }: Answering): Promise<FastifyReply> {
   const answer = size === undefined ? ({ kind: "whole" } as const) : parseRange(range, size);
   if (answer.kind === "unsatisfiable") {
     throw new CodedError("RANGE_INVALID", undefined, { headers: { "content-range": `bytes */${size}` } });
@@ -87,8 +89,8 @@ async function sendContent({
   if (answer.kind === "part") {
     const { start, end } = answer.range;
     reply.code(206).headers({ "content-range": `bytes ${start}-${end}/${size}`, "content-length": end - start + 1 });
-    return send({ reply, content, range: answer.range, length: end - start + 1 });
+    return send({ range: answer.range, length: end - start + 1 });
   }
   if (size !== undefined) reply.header("content-length", size);
-  return send({ reply, content, range: undefined, length: size });
+  return send({ range: undefined, length: size });
 }

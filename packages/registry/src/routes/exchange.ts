@@ -22,13 +22,18 @@ export function isHead(exchange: Exchange): boolean {
   return exchange.request.method === "HEAD";
 }
 
-/** RFC 9211: how this cache handled the request. */
-export function cacheStatus(repository: Repository, outcome: Outcome): Record<string, string> {
-  if (!isUpstream(repository)) return {};
-  const parameters = { hit: "hit", miss: "fwd=miss", joined: "fwd=miss; collapsed", stale: "hit; detail=stale" }[
-    outcome
-  ];
-  return { "cache-status": `cache-registry; ${parameters}` };
+const CACHE_STATUS: Readonly<Record<Outcome, string>> = {
+  hit: "hit",
+  miss: "fwd=miss",
+  joined: "fwd=miss; collapsed",
+  stale: "hit; detail=stale",
+  bypass: "fwd=bypass",
+};
+
+/** How the pull was answered: kept for the access log, and told to the client (Cache-Status, RFC 9211). */
+export function answeredBy({ repository, reply }: Pick<Exchange, "repository" | "reply">, outcome: Outcome) {
+  reply.outcome = outcome;
+  return isUpstream(repository) ? { "cache-status": `cache-registry; ${CACHE_STATUS[outcome]}` } : {};
 }
 
 /** Content of an upstream repository comes from that upstream or an import, never from a push. */

@@ -6,8 +6,9 @@ import { assertDigest, digestOfBytes } from "@cache-registry/core/verify";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { ManifestReader } from "../content/read-manifest.ts";
 import type { StoreManifest } from "../content/store-manifest.ts";
+import type { Outcome } from "../pull-through/pull-through-metrics.ts";
 import { readBody } from "./body.ts";
-import { cacheStatus, type Exchange, isHead, type Methods, refusePush } from "./exchange.ts";
+import { answeredBy, type Exchange, isHead, type Methods, refusePush } from "./exchange.ts";
 
 export type ManifestEndpoint = { readonly reference: string };
 
@@ -18,6 +19,8 @@ export type ManifestRouteDeps = {
   /** False: images may be pushed whose config or layers are not there (sparse images). */
   readonly requireBlobs: boolean;
   readonly deleteEnabled: boolean;
+  /** Told of each document sent: seconds since the request. */
+  readonly firstByte: (outcome: Outcome, seconds: number) => void;
 };
 
 /** Distribution spec: pulling, pushing and deleting manifests (end-2, end-7, end-9). */
@@ -29,14 +32,17 @@ export function manifestRoutes(deps: ManifestRouteDeps): Methods<ManifestEndpoin
     checkReference(reference);
     const { record, load, outcome, warning } = await deps.readManifest(repository, reference);
     reply.headers({
-      ...cacheStatus(repository, outcome),
+      ...answeredBy(exchange, outcome),
       "docker-content-digest": record.digest,
       etag: `"${record.digest}"`,
       ...(warning === undefined ? {} : { warning }),
     });
     if (matches(request.headers["if-none-match"], record.digest)) return reply.code(304).send();
     reply.header("content-type", record.mediaType).header("content-length", record.size);
-    return isHead(exchange) ? reply.send() : reply.send(await load());
+    if (isHead(exchange)) return reply.send();
+    const document = await load();
+    deps.firstByte(outcome, reply.elapsedTime / 1000);
+    return reply.send(document);
   }
 
   async function put(exchange: Exchange, { reference }: ManifestEndpoint) {

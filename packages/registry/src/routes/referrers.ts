@@ -2,7 +2,7 @@ import { type Digest, parseDigest } from "@cache-registry/core/digest";
 import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
 import { MEDIA_TYPES } from "@cache-registry/core/media-type";
 import type { ReadReferrers, Referrer } from "../content/read-referrers.ts";
-import { cacheStatus, type Methods } from "./exchange.ts";
+import { answeredBy, type Methods } from "./exchange.ts";
 import { nextLink, pageOf } from "./page.ts";
 
 export type ReferrersEndpoint = { readonly digest: string };
@@ -26,7 +26,7 @@ export function referrersRoutes({ readReferrers }: { readReferrers: ReadReferrer
       if (warning !== undefined) reply.header("warning", warning);
       return (
         reply
-          .headers({ ...cacheStatus(repository, outcome), "content-type": MEDIA_TYPES.ociIndex })
+          .headers({ ...answeredBy({ repository, reply }, outcome), "content-type": MEDIA_TYPES.ociIndex })
           // Bytes: to a text a charset would be added, which no media type of the spec has.
           .send(
             Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: referrers })),

@@ -12,6 +12,8 @@ export type SendBlob = {
   readonly reply: FastifyReply;
   readonly content: BlobContent;
   readonly range: ByteRange | undefined;
+  /** Of the repository; empty for a local one. */
+  readonly upstream: string;
   /** Bytes announced, undefined when unknown. */
   readonly length: number | undefined;
 };
@@ -28,7 +30,7 @@ export function createBlobSender({
   metrics: PullThroughMetrics;
   logger: Logger;
 }): BlobSender {
-  return async ({ reply, content, range, length }) => {
+  return async ({ reply, content, range, length, upstream }) => {
     const lease = pool.lease();
     if (!lease) {
       throw new CodedError("UNAVAILABLE", "too many streams at once", { headers: { "retry-after": "1" } });
@@ -39,9 +41,10 @@ export function createBlobSender({
       reply.hijack();
       response.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>);
       response.flushHeaders();
+      metrics.firstByte("blob", content.outcome, reply.elapsedTime / 1000);
       try {
         const sent = await sendBytes({ reader, response, lease, length });
-        metrics.servedBytes(content.from, sent);
+        metrics.servedBytes({ source: content.from, upstream, bytes: sent });
         response.end();
       } catch (err) {
         // Headers are out: cut the connection short of Content-Length, so that the client resumes instead of trusting it.

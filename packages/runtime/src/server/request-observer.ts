@@ -8,6 +8,7 @@ export type RequestObserverOptions = {
   readonly name: string;
   readonly accessLog: boolean;
   readonly metrics: Metrics | undefined;
+  readonly accessDetails: ((reply: FastifyReply) => object) | undefined;
 };
 
 function namespaceOf(request: FastifyRequest): string | undefined {
@@ -19,7 +20,8 @@ function namespaceOf(request: FastifyRequest): string | undefined {
  * An onRequest hook that logs and counts every request when its response is over, whole or cut. (fastify's own
  * onResponse says nothing about responses that the client left.)
  */
-export function createRequestObserver({ logger, name, accessLog, metrics }: RequestObserverOptions) {
+export function createRequestObserver(options: RequestObserverOptions) {
+  const { logger, name, accessLog, metrics, accessDetails } = options;
   const requests = metrics?.counter({
     name: "http_requests_total",
     help: "HTTP requests by server, method, route and status; status aborted: the client left",
@@ -52,6 +54,7 @@ export function createRequestObserver({ logger, name, accessLog, metrics }: Requ
         status,
         ...(aborted ? { aborted } : {}),
         bytes: socket.bytesWritten - bytesWritten,
+        ...accessDetails?.(reply),
         ms: Math.round(seconds * 1e4) / 10,
         remote: remoteAddress,
         agent: request.headers["user-agent"],

@@ -43,6 +43,8 @@ export interface BlobStore {
   list(): AsyncIterable<Digest>;
   /** Upload sessions that have a temporary file, for the sweep of files without a row. */
   listUploads(): AsyncIterable<{ readonly id: string; readonly modifiedAt: number }>;
+  /** Resolves while bytes could be read and written; stores without it are asked with `stat`. @throws Error with the reason */
+  probe?: () => Promise<void>;
   /** Ready for use: leftovers of `create` and of the trash of an earlier process are gone. */
   start(): Promise<void>;
   close(): Promise<void>;

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { mkdir, open, opendir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, open, opendir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DIGEST_ALGORITHMS, type Digest, isDigest } from "@cache-registry/core/digest";
 import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
@@ -91,6 +91,10 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
     async stat(digest) {
       const stat = await statFile(layout().blob(digest));
       return stat && { size: stat.size };
+    },
+    async probe() {
+      const { folders } = layout();
+      await Promise.all(folders.map((folder) => access(folder, constants.R_OK | constants.W_OK)));
     },
     open: async (digest, range) => openReader(layout().blob(digest), digest, range),
 
