@@ -82,7 +82,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
         served();
         return fail(error);
       });
-      return { read: following.read, close: () => following.close().finally(served) };
+      return { read: (buffer: Uint8Array) => following.read(buffer), close: () => following.close().finally(served) };
     };
     return { size, outcome, from: "fetch", reader };
   }
