@@ -86,7 +86,7 @@ describe("the Kubernetes client is loaded by nobody but the controllers", () => 
     const specifiers = (lazy: boolean) =>
       imports.filter((each) => each.lazy === lazy).map(({ specifier }) => specifier);
     expect(specifiers(true)).toContain("@cache-registry/controllers/main");
-    expect(specifiers(false)).toEqual(["node:util", "@cache-registry/runtime/lifecycle"]);
+    expect(specifiers(false)).toEqual(["node:util", "@cache-registry/runtime/lifecycle", "./options.ts"]);
   });
 });
 

@@ -6,7 +6,7 @@ import { createCertificate } from "@cache-registry/runtime/certificate";
 import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
 import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
 import type { Logger } from "@cache-registry/runtime/logger";
-import { createMetrics } from "@cache-registry/runtime/metrics";
+import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createSchedule } from "@cache-registry/runtime/schedule";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createServer } from "@cache-registry/runtime/server";
@@ -26,6 +26,9 @@ import { createReadReferrers } from "./content/read-referrers.ts";
 import { createStoreManifest } from "./content/store-manifest.ts";
 import { createCollector } from "./gc/collector.ts";
 import { createReclaim } from "./gc/reclaim.ts";
+import { createHealBlob } from "./maintenance/heal-blob.ts";
+import { createRefetch } from "./maintenance/refetch.ts";
+import { createScrub, type Scrub } from "./maintenance/scrub.ts";
 import { createImages } from "./management/images.ts";
 import { addManagementRoutes } from "./management/routes.ts";
 import { createWarmUp } from "./management/warm-up.ts";
@@ -117,6 +120,10 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   });
   const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, logger });
   const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
+  const refetch = createRefetch({ metadata, manifests: manifestSource, blobs: blobSource });
+  const { airGapped } = config;
+  const heal = createHealBlob({ blobs, metadata, digestLock, documents, refetch, airGapped, logger });
+  const scrub = createScrub({ blobs, metadata, heal, logger, metrics });
 
   const { listen, management } = config;
   const certificate = listen.tls && (await createCertificate({ ...listen.tls, name: "registry", logger, metrics }));
@@ -172,7 +179,15 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     ...(managementCertificate ? { certificate: managementCertificate } : {}),
   });
   const token = management.tokenFile === undefined ? undefined : createSecretFile(management.tokenFile);
-  addManagementRoutes(managementServer, { images, collector, metadata, token, startedAt: new Date() });
+  addManagementRoutes(managementServer, {
+    images,
+    collector,
+    metadata,
+    token,
+    startedAt: new Date(),
+    scrub,
+    scrubRate: config.scrub.rate,
+  });
 
   const fullPass = createSchedule({
     name: "gc",
@@ -181,6 +196,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     logger,
     metrics,
   });
+  const scrubSchedule = scheduledScrub(config, scrub, { logger, metrics });
   return {
     health,
     services: [
@@ -192,10 +208,28 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },
       fullPass,
+      { name: "scrub", stop: () => scrub.cancel() },
+      ...scrubSchedule,
       { name: "warm-ups", stop: () => warmUp.stop() },
       serverService({ name: "registry", server, listen }),
     ],
   };
+}
+
+/** Ends with the process; a scrub that was asked for is joined. */
+function scheduledScrub(
+  { scrub: { schedule, rate } }: RegistryConfig,
+  scrub: Scrub,
+  deps: { logger: Logger; metrics: Metrics },
+): Service[] {
+  if (schedule === undefined) return [];
+  const task = async (signal: AbortSignal): Promise<void> => {
+    signal.addEventListener("abort", () => void scrub.cancel(), { once: true });
+    scrub.start({ rate });
+    const { state, error } = await scrub.finished();
+    if (state === "failed") throw new Error(error);
+  };
+  return [createSchedule({ name: "scrub", expression: schedule, task, ...deps })];
 }
 
 /** Nothing can be acknowledged without the metadata store: the process ends as on any uncaught error and starts anew. */

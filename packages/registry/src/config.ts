@@ -1,5 +1,6 @@
 import { upstreamPolicySchema, upstreamsSchema } from "@cache-registry/registry-client/upstream";
 import {
+  byteSize,
   duration,
   filePath,
   listenSchema,
@@ -43,6 +44,13 @@ const gcSchema = section({
   }),
 });
 
+const scrubSchema = section({
+  schedule: cron().optional().describe("when every digest at rest is verified, cron in UTC; default: only when asked"),
+  rate: byteSize("32Mi")
+    .refine((bytes) => bytes > 0, { error: "expected more than 0" })
+    .describe("how much of it is read per second, so that pulls do not wait"),
+});
+
 /** Configuration of `cache-registry registry`. */
 export const RegistryConfig = section({
   listen: listenSchema({ port: 5000 }),
@@ -70,6 +78,7 @@ export const RegistryConfig = section({
     idle: duration("24h").describe("upload sessions that nobody continued for so long are given up"),
   }),
   cache: section({ unusedFor: duration("30d").describe("cached, unowned and not pulled for so long: removed") }),
+  scrub: scrubSchema,
   log: logSchema(),
   shutdown: shutdownSchema(),
 }).superRefine((config, context) => {

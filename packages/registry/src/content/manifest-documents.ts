@@ -3,15 +3,18 @@ import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
 import { digestOfBytes } from "@cache-registry/core/verify";
 import { BlobMissingError, type BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import { quarantine } from "./quarantine.ts";
 
 /** Bytes of manifest documents kept in memory: small, hot and immutable. */
 const CAPACITY_BYTES = 32 * 1024 * 1024;
 
 /** Manifest documents by digest: the blob store behind a bounded memory of the most recently used ones. */
 export type ManifestDocuments = {
-  /** Bytes at rest that are not what the digest says are removed. @throws BlobMissingError then, and without bytes */
+  /** Bytes at rest that are not what the digest says are quarantined. @throws BlobMissingError then, and without bytes */
   load(digest: Digest): Promise<Buffer>;
   remember(digest: Digest, bytes: Buffer): void;
+  /** What memory holds of a document, without a look at the store. */
+  recall(digest: Digest): Buffer | undefined;
 };
 
 export function createManifestDocuments(blobs: BlobStore, digestLock: DigestLock): ManifestDocuments {
@@ -36,12 +39,13 @@ export function createManifestDocuments(blobs: BlobStore, digestLock: DigestLock
     return digestLock.run(digest, async (lock) => {
       const bytes = await readVerified(blobs, digest);
       if (bytes) return bytes;
-      await blobs.remove(digest, 0, () => lock.confirm());
+      await quarantine(blobs, digest, () => lock.confirm());
       throw new BlobMissingError(digest);
     });
   }
   return {
     remember,
+    recall: (digest) => recent.get(digest),
     async load(digest) {
       const known = recent.get(digest);
       if (known) {

@@ -7,8 +7,11 @@ import type { MetadataStore } from "@cache-registry/storage/metadata-store/metad
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { Collector } from "../gc/collector.ts";
+import type { Scrub } from "../maintenance/scrub.ts";
+import { addScrubRoutes } from "../maintenance/scrub-routes.ts";
 import { nextLink, pageOf } from "../routes/page.ts";
 import type { Images } from "./images.ts";
+import { parseInput } from "./input.ts";
 
 export type ManagementDeps = {
   readonly images: Images;
@@ -17,6 +20,9 @@ export type ManagementDeps = {
   /** Guards /api/v1; undefined on loopback without one. */
   readonly token: SecretFile | undefined;
   readonly startedAt: Date;
+  readonly scrub: Scrub;
+  /** Bytes per second of a scrub that names no rate. */
+  readonly scrubRate: number;
 };
 
 const Owner = z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/, "an owner is 1 to 128 characters of A-Z a-z 0-9 . _ : -");
@@ -40,7 +46,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
 
       api.put("/images/:reference", async (request, reply) => {
         const reference = referenceOf(request);
-        const wish = parse(Wish, request.body ?? {});
+        const wish = parseInput(Wish, request.body ?? {});
         await images.want(reference, wish);
         return reply.code(202).send(await images.describe(reference));
       });
@@ -50,14 +56,14 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         return description;
       });
       api.delete("/images/:reference", async (request, reply) => {
-        await images.release(referenceOf(request), parse(Owner, queryOf(request).get("owner") ?? "default"));
+        await images.release(referenceOf(request), parseInput(Owner, queryOf(request).get("owner") ?? "default"));
         return reply.code(204).send();
       });
       api.get("/images", async (request, reply) => {
         const query = queryOf(request);
         const page = pageOf(query);
         const owner = query.get("owner");
-        const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parse(Owner, owner) }) });
+        const found = await images.list({ ...page, ...(owner === null ? {} : { owner: parseInput(Owner, owner) }) });
         const last = found.at(-1);
         if (last && found.length === page.limit) {
           reply.header("link", nextLink("/api/v1/images", { limit: page.limit, last: last.reference }, { owner }));
@@ -70,6 +76,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         reviewBacklog: (await metadata.reviewBacklog()).length,
       }));
       api.post("/gc", () => collector.fullPass());
+      addScrubRoutes(api, deps.scrub, deps.scrubRate);
     },
     { prefix: "/api/v1" },
   );
@@ -98,11 +105,4 @@ function referenceOf(request: FastifyRequest): ImageReference {
 function queryOf(request: FastifyRequest): URLSearchParams {
   const mark = request.url.indexOf("?");
   return new URLSearchParams(mark < 0 ? "" : request.url.slice(mark + 1));
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => `${issue.path.join(".") || "value"}: ${issue.message}`);
-  throw new CodedError("BAD_REQUEST", problems.join("; "));
 }
