@@ -3,8 +3,10 @@ import { download } from "../support/download.ts";
 import { type FakeRegistry, type Script, startFakeRegistry } from "../support/fake-registry.ts";
 import { createRegistryApi, errorOf, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
-import { type Image, makeImage, randomBlob } from "../support/test-content.ts";
+import { answering, serving } from "../support/scripts.ts";
+import { makeImage, randomBlob } from "../support/test-content.ts";
 
+const UPSTREAMS = 60;
 let upstream: FakeRegistry;
 let registry: RegistryProcess;
 let api: RegistryApi;
@@ -13,7 +15,13 @@ beforeAll(async () => {
   upstream = await startFakeRegistry();
   const timeouts = { connect: "500ms", headers: "700ms", idle: "700ms" };
   registry = await startRegistryProcess({
-    upstreams: [{ registry: "fake.example.com", endpoints: [upstream.url], paths: ["fake"], tagTtl: "0s", timeouts }],
+    upstreams: Array.from({ length: UPSTREAMS }, (_, index) => ({
+      registry: `fake-${index}.example.com`,
+      endpoints: [upstream.url],
+      paths: [`fake-${index}`],
+      tagTtl: "0s",
+      timeouts,
+    })),
     upstreamPolicy: "listed",
   });
   api = createRegistryApi(registry.url);
@@ -26,39 +34,18 @@ beforeEach(() => {
   upstream.requests.length = 0;
 });
 
-const status =
-  (code: number, headers: Record<string, string> = {}): Script =>
-  (_request, response) =>
-    void response.writeHead(code, headers).end();
-
-/** An honest registry with one image. */
-function serving({ manifest, blobs }: Image): Script {
-  const contents = new Map(blobs.map(({ digest, bytes }) => [digest, bytes]));
-  return ({ url = "", method }, response) => {
-    const bytes = url.includes("/manifests/") ? manifest.bytes : contents.get(url.split("/").at(-1) ?? "");
-    if (!bytes) return void response.writeHead(404).end();
-    const isManifest = bytes === manifest.bytes;
-    response.writeHead(200, {
-      "content-length": bytes.length,
-      "content-type": isManifest ? manifest.mediaType : "application/octet-stream",
-      ...(isManifest ? { "docker-content-digest": manifest.digest } : {}),
-    });
-    response.end(method === "HEAD" ? undefined : bytes);
-  };
-}
-
 let counter = 0;
-/** A repository of its own for each case: failures are remembered for ten seconds. */
-const repository = () => `fake/app-${++counter}`;
+/** A repository of an upstream of its own for each case: what fails or limits us is left alone for some seconds. */
+const repository = () => `fake-${counter++ % UPSTREAMS}/app-${counter}`;
 
 describe("an upstream that fails, asked for what is not held", () => {
   const cases: [what: string, script: Script, status: number, code: string][] = [
-    ["says 404", status(404), 404, "MANIFEST_UNKNOWN"],
-    ["says 401 without a challenge", status(401), 404, "MANIFEST_UNKNOWN"],
-    ["says 403", status(403), 404, "MANIFEST_UNKNOWN"],
-    ["says 429", status(429, { "retry-after": "7" }), 429, "TOOMANYREQUESTS"],
-    ["says 500", status(500), 502, "UPSTREAM_FAILED"],
-    ["says 503", status(503), 502, "UPSTREAM_FAILED"],
+    ["says 404", answering(404), 404, "MANIFEST_UNKNOWN"],
+    ["says 401 without a challenge", answering(401), 404, "MANIFEST_UNKNOWN"],
+    ["says 403", answering(403), 404, "MANIFEST_UNKNOWN"],
+    ["says 429", answering(429, { "retry-after": "7" }), 429, "TOOMANYREQUESTS"],
+    ["says 500", answering(500), 502, "UPSTREAM_FAILED"],
+    ["says 503", answering(503), 502, "UPSTREAM_FAILED"],
     ["never answers", () => undefined, 504, "UPSTREAM_FAILED"],
     ["cuts every connection", (request) => void request.socket.destroy(), 502, "UPSTREAM_FAILED"],
     [
@@ -127,10 +114,10 @@ describe("an upstream that fails, asked for what is not held", () => {
 
 describe("an upstream that fails, asked for a tag that is held", () => {
   it.each<[what: string, script: Script]>([
-    ["says 404", status(404)],
-    ["says 401", status(401)],
-    ["says 429", status(429)],
-    ["says 500", status(500)],
+    ["says 404", answering(404)],
+    ["says 401", answering(401)],
+    ["says 429", answering(429)],
+    ["says 500", answering(500)],
     ["never answers", () => undefined],
     [
       "sends a web page",
@@ -180,7 +167,7 @@ describe("an upstream that lies about a blob", () => {
     const client = await ask(digest);
     expect([client.status, client.cut]).toEqual([200, true]);
     expect(client.size).toBeLessThanOrEqual(size - 64 * 1024);
-    upstream.answer(status(404));
+    upstream.answer(answering(404));
     expect((await ask(digest)).status).toBe(404);
   });
 
@@ -251,9 +238,9 @@ describe("an upstream that lies about a blob", () => {
   });
 
   it.each([
-    [404, status(404)],
-    [429, status(429, { "retry-after": "3" })],
-    [502, status(500)],
+    [404, answering(404)],
+    [429, answering(429, { "retry-after": "3" })],
+    [502, answering(500)],
     [504, (() => undefined) as Script],
   ])("or does not have it: %i", async (expected, script) => {
     upstream.answer(script);

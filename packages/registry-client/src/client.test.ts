@@ -126,6 +126,7 @@ describe("manifests", () => {
     registry.intercept = (_request, response) => answerJson(response, status, {}, { "retry-after": "7" });
     const client = createClient();
     await expect(client.getManifest({ ...at, reference: "1.27" })).rejects.toEqual(failure(fields));
+    if (status === 429) return;
     await expect(client.headManifest({ ...at, reference: "1.27" })).rejects.toEqual(failure(fields));
   });
 });
@@ -140,8 +141,12 @@ describe("failing endpoints", () => {
       registry.intercept = (_request, response) => answerJson(response, status, {});
       expect(await client.getManifest({ ...at, reference: "1.27" })).toMatchObject({ digest });
     }
-    await registry.stop();
+    // The first of them limits us for now: it is not even asked.
+    const asked = registry.requests.length;
     expect(await client.getManifest({ ...at, reference: "1.27" })).toMatchObject({ digest });
+    expect(registry.requests).toHaveLength(asked);
+    await registry.stop();
+    expect(await createClient(both()).getManifest({ ...at, reference: "1.27" })).toMatchObject({ digest });
     await registry.start();
   });
 

@@ -1,6 +1,5 @@
 import type { Readable } from "node:stream";
 import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
-import { createLimiter, type Limiter, type Priority } from "@cache-registry/runtime/limiter";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";
@@ -18,6 +17,7 @@ import { createRecentMap } from "./recent-map.ts";
 import type { UpstreamReferrer } from "./referrers.ts";
 import { tryEndpoints } from "./retry.ts";
 import { createTokenSource } from "./token.ts";
+import { createTraffic, type Traffic } from "./traffic/traffic.ts";
 import { createTransport, type TransportResponse } from "./transport.ts";
 import { findUpstream, isListed, type Upstream, type UpstreamPolicy } from "./upstream.ts";
 import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
@@ -29,7 +29,6 @@ export type BlobRequest = RepositoryRequest & { readonly digest: string };
 export type BlobRangeRequest = BlobRequest & {
   /** First byte wanted; 0 when missing. */
   readonly offset?: number | undefined;
-  readonly priority?: Priority | undefined;
 };
 
 export type UpstreamBlob = {
@@ -59,6 +58,8 @@ export type UpstreamClientOptions = {
   /** Refuse every question. */
   readonly airGapped?: boolean;
   readonly metrics?: Metrics;
+  /** Limits, and what is known of the upstreams' own; shared by the clients that follow one another. */
+  readonly traffic?: Traffic;
   readonly logger: Logger;
   readonly userAgent?: string;
   /** For tests: as `dns.lookup`. */
@@ -71,11 +72,12 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
   const transport = createTransport({ upstreams, policy, resolve });
   const authorizer = createAuthorizer(createTokenSource({ transport, logger }));
-  const exchange = createExchange({ transport, authorizer, logger });
+  const isKnown = (registry: string): boolean => isListed(upstreams, registry);
+  const { traffic = createTraffic({ metrics: options.metrics, isListed: isKnown }) } = options;
+  const exchange = createExchange({ transport, authorizer, traffic, logger });
   const metrics = createClientMetrics(options.metrics);
   const known = new Map(upstreams.map(({ registry }) => [registry, findUpstream(upstreams, registry)]));
   const unlisted = createRecentMap<string, Upstream>(MAX_UNLISTED);
-  const limiters = new WeakMap<Upstream, Limiter>();
 
   /** Whoever names registries in requests must not fill the metrics with them. */
   const labelOf = (registry: string): string => (known.has(registry) ? registry : "unlisted");
@@ -92,15 +94,10 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     return upstream;
   }
 
-  function limiterOf(upstream: Upstream): Limiter {
-    const limiter = limiters.get(upstream) ?? createLimiter(upstream.concurrency);
-    limiters.set(upstream, limiter);
-    return limiter;
-  }
-
   async function askEndpoint<Value>(question: Question<Value>, upstream: Upstream, endpoint: URL): Promise<Value> {
-    const { registry, repository, kind, resource, method, authorization, signal } = question;
+    const { registry, repository, kind, resource, method, authorization, signal, priority } = question;
     const label = labelOf(registry);
+    const visit = traffic.enter({ upstream, endpoint, resource: kind, authorization });
     const asked = performance.now();
     try {
       const response = await exchange.ask({
@@ -112,14 +109,18 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
         headers: { "accept-encoding": "identity", "user-agent": userAgent, ...question.headers },
         authorization,
         signal,
+        priority,
       });
       metrics.waited(label, kind, (performance.now() - asked) / 1000);
       const value = await question.read(response, upstream);
       metrics.answered(label, kind, "ok");
+      visit.succeeded();
       return value;
     } catch (error) {
+      if (signal?.aborted) visit.abandoned();
       signal?.throwIfAborted();
       const failure = failureOf(error, registry);
+      visit.failed(failure);
       metrics.answered(label, kind, failure.kind);
       throw failure;
     }
@@ -185,9 +186,9 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   }
 
   async function getBlob(request: BlobRangeRequest): Promise<UpstreamBlob> {
-    const { registry, digest, offset = 0, signal, priority = "foreground" } = request;
+    const { registry, digest, offset = 0, signal, priority } = request;
     const upstream = upstreamOf(registry);
-    const release = await limiterOf(upstream).acquire({ signal, priority });
+    const release = await traffic.slots(upstream).acquire({ signal, priority });
     try {
       return await ask({
         ...request,

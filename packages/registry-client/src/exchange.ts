@@ -1,10 +1,12 @@
 import type { Logger } from "@cache-registry/runtime/logger";
+import type { Priority, Urgency } from "@cache-registry/runtime/wait-queue";
 import type { Authorizer } from "./authorizer.ts";
 import { discard, headerOf } from "./body.ts";
 import { parseChallenges } from "./challenge.ts";
 import { failureOf, failureOfStatus } from "./failure.ts";
 import { redactUrl } from "./redact.ts";
 import { isRedirect, MAX_REDIRECTS, redirectedHeaders, redirectTarget } from "./redirect.ts";
+import type { Traffic } from "./traffic/traffic.ts";
 import type { Transport, TransportResponse } from "./transport.ts";
 import type { Upstream } from "./upstream.ts";
 import { UpstreamError } from "./upstream-error.ts";
@@ -20,6 +22,7 @@ export type ExchangeRequest = {
   /** The caller's own `Authorization` for this upstream. */
   readonly authorization?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly priority?: Priority | Urgency | undefined;
 };
 
 /** One question to one endpoint, with authentication and redirects. */
@@ -37,16 +40,19 @@ function urlOf({ endpoint, repository, resource }: ExchangeRequest): URL {
 export type ExchangeOptions = {
   readonly transport: Transport;
   readonly authorizer: Authorizer;
+  readonly traffic: Traffic;
   readonly logger: Logger;
 };
 
-export function createExchange({ transport, authorizer, logger }: ExchangeOptions): Exchange {
-  async function send(
-    { upstream, method, signal }: ExchangeRequest,
-    { url, headers }: Hop,
-  ): Promise<TransportResponse> {
+export function createExchange({ transport, authorizer, traffic, logger }: ExchangeOptions): Exchange {
+  async function send(request: ExchangeRequest, { url, headers }: Hop): Promise<TransportResponse> {
+    const { upstream, endpoint, method, signal, priority } = request;
+    const limited = url.origin === endpoint.origin;
+    if (limited) await traffic.turn(upstream, { signal, priority });
     try {
-      return await transport.send({ upstream, url, method, headers, signal });
+      const response = await transport.send({ upstream, url, method, headers, signal });
+      if (limited) traffic.observe(request, response.headers);
+      return response;
     } catch (error) {
       signal?.throwIfAborted();
       throw failureOf(error, upstream.registry);

@@ -1,4 +1,5 @@
 import type { Digest } from "@cache-registry/core/digest";
+import type { Priority, Urgency } from "@cache-registry/runtime/wait-queue";
 import type { Resource } from "./client-metrics.ts";
 import type { TransportResponse } from "./transport.ts";
 import type { Upstream } from "./upstream.ts";
@@ -9,6 +10,8 @@ export type RepositoryRequest = {
   /** The caller's own `Authorization` for this upstream, instead of the configured credentials. */
   readonly authorization?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Where a limit makes requests wait. */
+  readonly priority?: Priority | Urgency | undefined;
 };
 
 /** `reference`: a tag or a digest. */

@@ -3,6 +3,7 @@ export type RecentMap<Key, Value> = {
   get(key: Key): Value | undefined;
   set(key: Key, value: Value): void;
   delete(key: Key): void;
+  values(): Iterable<Value>;
   readonly size: number;
 };
 
@@ -25,6 +26,7 @@ export function createRecentMap<Key, Value>(capacity: number): RecentMap<Key, Va
       if (entries.size > capacity && oldest !== undefined) entries.delete(oldest);
     },
     delete: (key) => void entries.delete(key),
+    values: () => entries.values(),
     get size() {
       return entries.size;
     },

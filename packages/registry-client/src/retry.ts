@@ -12,7 +12,8 @@ const BROKEN_CONNECTION = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
 
 /** Is the same endpoint worth a second try? A name that does not exist or a time-out will not be better soon. */
 export function isWorthRepeating(error: UpstreamError): boolean {
-  if (error.kind === "server") return error.status === 502 || error.status === 503;
+  // An upstream that says when to come back is left alone until then.
+  if (error.kind === "server") return error.status === 502 || (error.status === 503 && error.retryAfter === undefined);
   if (error.kind === "timeout") return error.status === 504;
   return (
     error.kind === "unreachable" &&

@@ -35,7 +35,7 @@ describe("the schema", () => {
   });
 
   it.each([
-    [{ registry: "docker.io", rate: 50 }, "rate"],
+    [{ registry: "docker.io", rate: 0 }, "rate"],
     [{ registry: "https://docker.io" }, "registry"],
     [{ registry: "2130706433" }, "registry"],
     [{ registry: "a.io", endpoints: ["ftp://a.io"] }, "endpoints.0"],

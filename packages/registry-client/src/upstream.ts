@@ -104,6 +104,12 @@ export const upstreamSchema = z.strictObject({
     idle: duration("60s").describe("Without a byte in the middle of a body"),
   }),
   concurrency: z.int().min(1).default(32).describe("Blobs read from it at the same time"),
+  rate: z
+    .number()
+    .positive()
+    .max(100_000)
+    .optional()
+    .describe("Requests per second to its endpoints, with bursts of one second; pulls go before warm-ups"),
 });
 export type Upstream = z.output<typeof upstreamSchema>;
 

@@ -1,6 +1,7 @@
 import { createUpstreamClient } from "@cache-registry/registry-client/client";
 import { createTargetResolver } from "@cache-registry/registry-client/target";
-import { findUpstream, tagRuleOf } from "@cache-registry/registry-client/upstream";
+import { createTraffic } from "@cache-registry/registry-client/traffic/traffic";
+import { findUpstream, isListed, tagRuleOf } from "@cache-registry/registry-client/upstream";
 import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
 import { createCertificate } from "@cache-registry/runtime/certificate";
 import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
@@ -32,6 +33,7 @@ import { createScrub, type Scrub } from "./maintenance/scrub.ts";
 import { createImages } from "./management/images.ts";
 import { addManagementRoutes } from "./management/routes.ts";
 import { createWarmUp } from "./management/warm-up.ts";
+import { createWarmUpGate } from "./management/warm-up-gate.ts";
 import { createBlobSource } from "./pull-through/blob-source.ts";
 import { createManifestSource } from "./pull-through/manifest-source.ts";
 import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
@@ -69,8 +71,10 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
   const pulls = createPullRecorder({ metadata, logger });
 
   const { upstreams, externalNames } = config;
+  const traffic = createTraffic({ metrics, isListed: (registry) => isListed(upstreams, registry) });
   const client = createUpstreamClient({
     upstreams,
+    traffic,
     policy: config.upstreamPolicy,
     airGapped: config.airGapped,
     metrics,
@@ -118,7 +122,8 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     logger,
     metrics,
   });
-  const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, logger });
+  const gate = createWarmUpGate({ hold: (registry) => traffic.hold(registry), client, metrics, logger });
+  const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, gate, logger });
   const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
   const refetch = createRefetch({ metadata, manifests: manifestSource, blobs: blobSource });
   const { airGapped } = config;

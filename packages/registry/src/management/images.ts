@@ -110,6 +110,7 @@ export function createImages({
 
   function stateOf(key: string, complete: boolean, stale: boolean): ImageState {
     if (complete) return stale ? "stale" : "ready";
+    if (warmUp.waitsFor(key) !== undefined) return "pending";
     if (warmUp.isRunning(key)) return "pulling";
     return warmUp.lastError(key) === undefined ? "pending" : "failed";
   }
@@ -142,7 +143,7 @@ export function createImages({
       const record = digest && (await metadata.manifest(repository.name, digest));
       if (!wish && !record) return undefined;
       const progress = record ? await measure(repository, record.digest, platformsOf(wish?.platforms ?? [])) : NOTHING;
-      const error = warmUp.lastError(key);
+      const error = warmUp.waitsFor(key) ?? warmUp.lastError(key);
       return {
         reference: key,
         ...documentOf(record),

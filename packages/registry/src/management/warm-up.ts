@@ -9,6 +9,7 @@ import { type UpstreamRepository, upstreamRepository } from "../content/reposito
 import type { BlobSource } from "../pull-through/blob-source.ts";
 import type { ManifestSource } from "../pull-through/manifest-source.ts";
 import { closureOf, type LoadManifest } from "./image-closure.ts";
+import type { WarmUpGate } from "./warm-up-gate.ts";
 
 /** Images, and blobs of one image, that are warmed at once: the pulls of running pods go first. */
 const CONCURRENT_IMAGES = 3;
@@ -19,6 +20,8 @@ const MAX_REMEMBERED_ERRORS = 10_000;
 export type WarmUp = {
   start(reference: ImageReference, key: string, platforms: readonly Platform[]): void;
   isRunning(key: string): boolean;
+  /** Why it does not begin yet: the upstream's limit is kept for pods. */
+  waitsFor(key: string): string | undefined;
   /** Why the last run failed; gone when a new one starts. */
   lastError(key: string): string | undefined;
   /** Starts nothing more; what is under way ends with the process and begins anew when it is asked for. */
@@ -29,12 +32,14 @@ export type WarmUpDeps = {
   readonly manifests: ManifestSource;
   readonly documents: ManifestDocuments;
   readonly blobs: BlobSource;
+  readonly gate: WarmUpGate;
   readonly logger: Logger;
 };
 
-export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps): WarmUp {
+export function createWarmUp({ manifests, documents, blobs, gate, logger }: WarmUpDeps): WarmUp {
   const images = createLimiter(CONCURRENT_IMAGES);
   const running = new Set<string>();
+  const waiting = new Map<string, string>();
   const errors = new Map<string, string>();
   const stopping = new AbortController();
 
@@ -42,10 +47,10 @@ export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps
     const repository = upstreamRepository(reference.registry, reference.repository);
     const wanted = manifestReferenceOf(reference);
     const root = await (isDigest(wanted)
-      ? manifests.byDigest(repository, wanted)
-      : manifests.byTag(repository, wanted));
+      ? manifests.byDigest(repository, wanted, "background")
+      : manifests.byTag(repository, wanted, "background"));
     const load: LoadManifest = async (digest) => {
-      const { record } = await manifests.byDigest(repository, digest);
+      const { record } = await manifests.byDigest(repository, digest, "background");
       return { record, bytes: await documents.load(record.digest) };
     };
     const closure = await closureOf(root.record.digest, platforms, load);
@@ -59,9 +64,28 @@ export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps
     if (location.kind === "fetching") await location.fetch.finished;
   }
 
+  /** True when it is done; false when it must wait for the upstream again, without holding a place meanwhile. */
+  async function warmUnlessHeld(reference: ImageReference, platforms: readonly Platform[]): Promise<boolean> {
+    if (gate.closed(reference.registry)) return false;
+    await warm(reference, platforms);
+    return true;
+  }
+
+  async function warmWhenAllowed(
+    reference: ImageReference,
+    key: string,
+    platforms: readonly Platform[],
+  ): Promise<void> {
+    const { signal } = stopping;
+    do {
+      await gate.open(reference, { signal, onWait: (reason) => waiting.set(key, reason) });
+      waiting.delete(key);
+    } while (!(await images.run(() => warmUnlessHeld(reference, platforms), { signal, priority: "background" })));
+  }
+
   async function run(reference: ImageReference, key: string, platforms: readonly Platform[]): Promise<void> {
     try {
-      await images.run(() => warm(reference, platforms), { signal: stopping.signal, priority: "background" });
+      await warmWhenAllowed(reference, key, platforms);
       logger.info({ image: key }, "image warmed");
     } catch (error) {
       if (errors.size >= MAX_REMEMBERED_ERRORS) errors.clear();
@@ -69,6 +93,7 @@ export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps
       logger.warn({ image: key, err: error }, "warm-up failed");
     } finally {
       running.delete(key);
+      waiting.delete(key);
     }
   }
 
@@ -80,6 +105,7 @@ export function createWarmUp({ manifests, documents, blobs, logger }: WarmUpDeps
       void run(reference, key, platforms);
     },
     isRunning: (key) => running.has(key),
+    waitsFor: (key) => waiting.get(key),
     lastError: (key) => errors.get(key),
     stop() {
       stopping.abort(new Error("the registry is stopping"));

@@ -1,7 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { UpstreamClient } from "@cache-registry/registry-client/client";
-import type { Priority } from "@cache-registry/runtime/limiter";
 import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import { createUrgency, type Priority, type Urgency } from "@cache-registry/runtime/wait-queue";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
@@ -34,7 +34,11 @@ export type BlobSourceDeps = {
   readonly metrics: PullThroughMetrics;
 };
 
-type Running = { readonly fetch: BlobFetch; readonly repositories: Map<string, UpstreamRepository> };
+type Running = {
+  readonly fetch: BlobFetch;
+  readonly repositories: Map<string, UpstreamRepository>;
+  readonly urgency: Urgency;
+};
 
 export function createBlobSource(deps: BlobSourceDeps): BlobSource {
   const { metadata, client } = deps;
@@ -54,8 +58,9 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
 
   function start(repository: UpstreamRepository, digest: Digest, priority: Priority): BlobFetch {
     const repositories = new Map([[repository.name, repository]]);
-    const fetch = fetchFrom(deps, { repository, digest, priority, repositories });
-    fetches.set(digest, { fetch, repositories });
+    const urgency = createUrgency(priority);
+    const fetch = fetchFrom(deps, { repository, digest, urgency, repositories });
+    fetches.set(digest, { fetch, repositories, urgency });
     const ended = deps.metrics.fetching();
     const forget = () => {
       ended();
@@ -82,6 +87,7 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
       // From here on nothing is awaited: two callers cannot both start.
       const running = active(digest);
       if (!running) return { kind: "fetching", fetch: start(repository, digest, priority), joined: false };
+      if (priority === "foreground") running.urgency.raise();
       running.repositories.set(repository.name, repository);
       return { kind: "fetching", fetch: running.fetch, joined: true };
     },
@@ -93,12 +99,12 @@ function fetchFrom(
   {
     repository,
     digest,
-    priority,
+    urgency,
     repositories,
   }: {
     repository: UpstreamRepository;
     digest: Digest;
-    priority: Priority;
+    urgency: Urgency;
     repositories: ReadonlyMap<string, UpstreamRepository>;
   },
 ): BlobFetch {
@@ -110,7 +116,7 @@ function fetchFrom(
     isRetryable: isTransient,
     onResume: (have) => metrics.resumed(registry, have),
     onBytes: (count) => metrics.upstreamBytes(registry, count),
-    open: (offset) => client.getBlob({ registry, repository: path, digest, offset, priority }),
+    open: (offset) => client.getBlob({ registry, repository: path, digest, offset, priority: urgency }),
     async commit(writer, size) {
       await writer.prepare?.(digest);
       await digestLock.run(digest, async () => {

@@ -4,6 +4,7 @@ import { type ParsedManifest, parseManifest } from "@cache-registry/core/manifes
 import type { UpstreamClient, UpstreamManifest } from "@cache-registry/registry-client/client";
 import { isServableStale, isUpstreamError, UpstreamError } from "@cache-registry/registry-client/upstream-error";
 import { createSingleFlight } from "@cache-registry/runtime/single-flight";
+import { createUrgency, type Priority, type Urgency } from "@cache-registry/runtime/wait-queue";
 import type { ManifestRecord, MetadataStore, TagRecord } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
 import type { StoreManifest } from "../content/store-manifest.ts";
@@ -21,9 +22,14 @@ export type ResolvedManifest = {
 
 export type ManifestSource = {
   /** @throws UpstreamError when nothing is held and the upstream fails */
-  byDigest(repository: UpstreamRepository, digest: Digest): Promise<ResolvedManifest>;
+  byDigest(repository: UpstreamRepository, digest: Digest, priority?: Priority): Promise<ResolvedManifest>;
   /** tag → digest: fresh from the store, else confirmed upstream, else stale. */
-  byTag(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest>;
+  byTag(repository: UpstreamRepository, tag: string, priority?: Priority): Promise<ResolvedManifest>;
+  /**
+   * Asks upstream now, however fresh, frozen or lately refused the tag is.
+   * @throws UpstreamError when it cannot say; a held tag is then stale
+   */
+  refresh(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest>;
   /** The document is known but its bytes are lost: fetch them again. */
   refetch(repository: UpstreamRepository, digest: Digest): Promise<void>;
 };
@@ -41,6 +47,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   const { metadata, client, now = Date.now } = deps;
   const flights = createSingleFlight<ResolvedManifest>();
   const failures = createNegativeCache({ now });
+  const urgencies = new Map<string, Urgency>();
 
   async function store(
     repository: UpstreamRepository,
@@ -60,27 +67,44 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     try {
       return await ask();
     } catch (error) {
-      if (isUpstreamError(error)) failures.remember(key, error);
+      // A limit is remembered where it is counted, for as long as the upstream says.
+      if (isUpstreamError(error) && error.kind !== "rate-limited") failures.remember(key, error);
       throw error;
     }
   }
 
-  function fetch(repository: UpstreamRepository, reference: string, tags: readonly string[]): Promise<ManifestRecord> {
+  function fetch(
+    repository: UpstreamRepository,
+    reference: string,
+    { tags = [], priority }: { tags?: readonly string[]; priority: Urgency },
+  ): Promise<ManifestRecord> {
     const { upstream: registry, path, name } = repository;
     return askOnce(`${name} ${reference}`, async () =>
-      store(repository, await client.getManifest({ registry, repository: path, reference }), tags),
+      store(repository, await client.getManifest({ registry, repository: path, reference, priority }), tags),
     );
   }
 
   /** HEAD does not count against Docker Hub's limit; only a digest that is new costs a GET. */
-  async function confirm(repository: UpstreamRepository, held: TagRecord): Promise<ResolvedManifest> {
+  async function confirm(
+    repository: UpstreamRepository,
+    held: TagRecord,
+    priority: Urgency,
+  ): Promise<ResolvedManifest> {
     const { upstream: registry, path, name } = repository;
-    const key = `${name} ${held.name}`;
-    const head = await askOnce(key, () => client.headManifest({ registry, repository: path, reference: held.name }));
+    const asked = { registry, repository: path, reference: held.name, priority };
+    const head = await askOnce(`${name} ${held.name}`, () => client.headManifest(asked));
     const record = head.digest === held.digest ? await metadata.manifest(name, held.digest) : undefined;
-    if (!record) return { record: await fetch(repository, head.digest ?? held.name, [held.name]), outcome: "miss" };
+    if (!record) {
+      const fetched = await fetch(repository, head.digest ?? held.name, { tags: [held.name], priority });
+      return { record: fetched, outcome: "miss" };
+    }
     await metadata.markTag(name, held.name, { checkedAt: now(), staleSince: null });
     return { record, outcome: "hit" };
+  }
+
+  async function markStale(repository: UpstreamRepository, held: TagRecord, error: unknown): Promise<void> {
+    if (!isServableStale(error) || held.staleSince !== null) return;
+    await metadata.markTag(repository.name, held.name, { staleSince: now() });
   }
 
   async function serveStale(
@@ -90,19 +114,31 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   ): Promise<ResolvedManifest> {
     const record = await metadata.manifest(repository.name, held.digest);
     if (!record || !isServableStale(error)) throw error;
-    if (held.staleSince === null) await metadata.markTag(repository.name, held.name, { staleSince: now() });
+    await markStale(repository, held, error);
     const reason = isUpstreamError(error) ? error.kind : messageOf(error);
     deps.metrics.staleReason(repository.upstream, isUpstreamError(error) ? error.kind : "other");
     return { record, outcome: "stale", warning: staleWarning(reason) };
   }
 
-  async function revalidate(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest> {
+  async function revalidate(repository: UpstreamRepository, tag: string, priority: Urgency): Promise<ResolvedManifest> {
     const held = await metadata.tag(repository.name, tag);
-    if (!held) return { record: await fetch(repository, tag, [tag]), outcome: "miss" };
+    if (!held) return { record: await fetch(repository, tag, { tags: [tag], priority }), outcome: "miss" };
     try {
-      return await confirm(repository, held);
+      return await confirm(repository, held, priority);
     } catch (error) {
       return serveStale(repository, held, error);
+    }
+  }
+
+  async function askNow(repository: UpstreamRepository, tag: string, priority: Urgency): Promise<ResolvedManifest> {
+    const held = await metadata.tag(repository.name, tag);
+    failures.forget(`${repository.name} ${tag}`);
+    try {
+      if (held) return await confirm(repository, held, priority);
+      return { record: await fetch(repository, tag, { tags: [tag], priority }), outcome: "miss" };
+    } catch (error) {
+      if (held) await markStale(repository, held, error);
+      throw error;
     }
   }
 
@@ -113,31 +149,42 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     return record && { record, outcome: "hit" };
   }
 
-  async function joined(key: string, task: () => Promise<ResolvedManifest>): Promise<ResolvedManifest> {
+  type Task = (priority: Urgency) => Promise<ResolvedManifest>;
+
+  /** One at a time per key. Whoever joins in more of a hurry makes it hurry. */
+  async function joined(key: string, priority: Priority, task: Task): Promise<ResolvedManifest> {
     const running = flights.has(key);
-    const resolved = await flights.run(key, task);
-    return running && resolved.outcome === "miss" ? { ...resolved, outcome: "joined" } : resolved;
+    const urgency = (running ? urgencies.get(key) : undefined) ?? createUrgency(priority);
+    if (priority === "foreground") urgency.raise();
+    urgencies.set(key, urgency);
+    try {
+      const resolved = await flights.run(key, () => task(urgency));
+      return running && resolved.outcome === "miss" ? { ...resolved, outcome: "joined" } : resolved;
+    } finally {
+      if (urgencies.get(key) === urgency) urgencies.delete(key);
+    }
   }
 
+  const fetchDigest = (repository: UpstreamRepository, digest: Digest, priority: Priority) =>
+    joined(`${repository.name}@${digest}`, priority, async (urgency) => ({
+      record: await fetch(repository, digest, { priority: urgency }),
+      outcome: "miss",
+    }));
+
   return {
-    async byDigest(repository, digest) {
+    async byDigest(repository, digest, priority = "foreground") {
       const record = await metadata.manifest(repository.name, digest);
-      if (record) return { record, outcome: "hit" };
-      return joined(`${repository.name}@${digest}`, async () => ({
-        record: await fetch(repository, digest, []),
-        outcome: "miss",
-      }));
+      return record ? { record, outcome: "hit" } : fetchDigest(repository, digest, priority);
     },
     async refetch(repository, digest) {
-      await flights.run(`${repository.name}@${digest}`, async () => ({
-        record: await fetch(repository, digest, []),
-        outcome: "miss",
-      }));
+      await fetchDigest(repository, digest, "foreground");
     },
-    async byTag(repository, tag) {
+    async byTag(repository, tag, priority = "foreground") {
       const held = await fresh(repository, tag);
-      return held ?? joined(`${repository.name}:${tag}`, () => revalidate(repository, tag));
+      return held ?? joined(`${repository.name}:${tag}`, priority, (urgency) => revalidate(repository, tag, urgency));
     },
+    refresh: (repository, tag) =>
+      joined(`${repository.name}:${tag} refresh`, "foreground", (urgency) => askNow(repository, tag, urgency)),
   };
 }
 

@@ -47,7 +47,8 @@ export function createReferrersSource(deps: ReferrersSourceDeps): ReferrersSourc
       await metadata.putReferrersAnswer(name, subject, { document: JSON.stringify(referrers), checkedAt: now() });
       return { referrers, outcome: "miss" };
     } catch (error) {
-      if (isUpstreamError(error)) failures.remember(key, error);
+      // A limit is remembered where it is counted, for as long as the upstream says.
+      if (isUpstreamError(error) && error.kind !== "rate-limited") failures.remember(key, error);
       throw error;
     }
   }
