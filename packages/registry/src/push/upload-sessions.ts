@@ -7,6 +7,7 @@ import type { BlobStore, BlobWriter } from "@cache-registry/storage/blob-store/b
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { LocalRepository } from "../content/repository.ts";
+import { writeBody } from "./write-body.ts";
 
 /** An upload session of the distribution spec: its bytes are in a file that survives restarts, its hash state in memory. */
 export type UploadSessions = {
@@ -26,6 +27,7 @@ export type UploadSessions = {
 };
 
 export type UploadBody = {
+  /** Its chunks are given up: their memory is freed when they are written. */
   readonly body: AsyncIterable<Uint8Array>;
   /** Position that the client says its bytes start at (Content-Range). */
   readonly from?: number | undefined;
@@ -43,6 +45,11 @@ export type UploadSessionDeps = {
 
 /** Hash states kept for sessions between two requests; a forgotten one is made again from the file. */
 const REMEMBERED_STATES = 1_000;
+
+/** Bytes of all uploads that are in memory on their way to the disk, unless there are very many of them. */
+const MEMORY_BYTES = 32 * 1024 * 1024;
+const MAX_BATCH_BYTES = 512 * 1024;
+const MIN_BATCH_BYTES = 64 * 1024;
 
 export function createUploadSessions({
   blobs,
@@ -99,15 +106,16 @@ export function createUploadSessions({
     if (from !== undefined && from !== writer.size) throw outOfOrder(writer.size);
     const verifier = await stateOf(id, writer);
     try {
-      for await (const chunk of body) {
-        await writer.write(chunk);
-        verifier.update(chunk);
-      }
+      await writeBody({ body, writer, verifier, batchBytes });
     } finally {
       remember(id, verifier);
       await metadata.touchUpload(id, now());
     }
     return verifier;
+  }
+
+  function batchBytes(): number {
+    return Math.max(MIN_BATCH_BYTES, Math.min(MAX_BATCH_BYTES, MEMORY_BYTES / (2 * claimed.size)));
   }
 
   async function stateOf(id: string, writer: BlobWriter): Promise<Verifier> {

@@ -65,8 +65,8 @@ export type ByteReader = {
 export type BlobWriter = {
   /** Bytes written so far: with `openUpload` what an earlier process left counts. */
   readonly size: number;
-  /** Appends; resolves when the bytes can be read back. Calls must not overlap. */
-  write(chunk: Uint8Array): Promise<void>;
+  /** Appends; resolves when the bytes can be read back. Calls must not overlap. Of several chunks all or none are kept. */
+  write(bytes: Uint8Array | readonly Uint8Array[]): Promise<void>;
   /** Reads back bytes below `size` while the writer goes on. Works after `commit` until `close`. 0 at the end. */
   readAt(buffer: Uint8Array, position: number): Promise<number>;
   /**

@@ -1,13 +1,20 @@
 import { constants } from "node:fs";
 import { access, mkdir, open, opendir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { DIGEST_ALGORITHMS, type Digest, isDigest } from "@cache-registry/core/digest";
+import {
+  algorithmOf,
+  DIGEST_ALGORITHMS,
+  type Digest,
+  type DigestAlgorithm,
+  isDigest,
+} from "@cache-registry/core/digest";
 import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
 import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
 import { emptyFolder, listUploads, makeFolder, statFile } from "./filesystem-folders.ts";
 import { createLayout, type Layout, MARKERS } from "./filesystem-layout.ts";
 import { removeReplica, takeAway, trashName } from "./filesystem-shared.ts";
-import { openFileWriter } from "./filesystem-writer.ts";
+import { type Destination, openFileWriter } from "./filesystem-writer.ts";
+import { type FolderSync, openFolderSync } from "./folder-sync.ts";
 
 export type FilesystemOptions = {
   /** Root of the store; made when it is not there. */
@@ -65,10 +72,17 @@ async function otherReplicas({ replicas }: Layout, own: string): Promise<string[
 export function createFilesystemBlobStore({ path, replica }: FilesystemOptions): BlobStore {
   let opened: Layout | undefined;
   let root = path;
+  const folders = new Map<DigestAlgorithm, FolderSync>();
 
   function layout(): Layout {
     if (!opened) throw new Error("the blob store is not open");
     return opened;
+  }
+
+  function destination(digest: Digest): Destination {
+    const folder = folders.get(algorithmOf(digest));
+    if (!folder) throw new Error("the blob store is not open");
+    return { path: layout().blob(digest), syncFolder: () => folder.sync() };
   }
 
   return {
@@ -81,11 +95,16 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       await writeMarkers(root);
       await emptyFolder(starting.ingest);
       await emptyFolder(starting.trash);
+      for (const algorithm of DIGEST_ALGORITHMS) {
+        folders.set(algorithm, await openFolderSync(starting.blobFolder(algorithm)));
+      }
       opened = starting;
     },
     async close() {
       if (opened && replica !== undefined) await removeReplica(root, replica);
       opened = undefined;
+      await Promise.all([...folders.values()].map((folder) => folder.close()));
+      folders.clear();
     },
 
     async stat(digest) {
@@ -99,12 +118,10 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
     open: async (digest, range) => openReader(layout().blob(digest), digest, range),
 
     async create() {
-      const { newIngest, blob } = layout();
-      return openFileWriter({ path: newIngest(), kind: "ingest", destination: blob });
+      return openFileWriter({ path: layout().newIngest(), kind: "ingest", destination });
     },
     async openUpload(id) {
-      const { upload, blob } = layout();
-      return openFileWriter({ path: upload(id), kind: "upload", destination: blob });
+      return openFileWriter({ path: layout().upload(id), kind: "upload", destination });
     },
     async removeUpload(id) {
       await rm(layout().upload(id), { force: true });

@@ -32,9 +32,9 @@ export function createMemoryBlobStore(): BlobStore {
       get size() {
         return bytes.size;
       },
-      async write(chunk) {
+      async write(chunks) {
         if (committed !== undefined) throw new Error("a committed blob takes no more bytes");
-        append(bytes, chunk);
+        for (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) append(bytes, chunk);
       },
       readAt: async (buffer, position) => copyOut(bytes, buffer, position),
       async commit(digest) {

@@ -41,6 +41,18 @@ export function writingConformance(open: OpenStore): void {
       await writer.close();
     });
 
+    it("takes several chunks at once, in order, empty ones too", async () => {
+      const bytes = content(300_000, 9);
+      const writer = await store.create();
+      await writer.write([bytes.subarray(0, 10), bytes.subarray(10, 10), bytes.subarray(10, 200_000)]);
+      await writer.write([]);
+      await writer.write([bytes.subarray(200_000)]);
+      expect(writer.size).toBe(300_000);
+      await writer.commit(sha256(bytes));
+      await writer.close();
+      expect((await readBlob(store, sha256(bytes))).equals(bytes)).toBe(true);
+    });
+
     it("serves readers that race the writer", async () => {
       const bytes = content(200_000, 4);
       const writer = await store.create();

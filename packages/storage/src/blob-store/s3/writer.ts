@@ -48,10 +48,10 @@ export function createSpooledWriter(options: SpooledWriter): BlobWriter {
     get size() {
       return spooled.size;
     },
-    async write(chunk) {
+    async write(bytes) {
       if (committed !== undefined) throw new Error("a committed blob takes no more bytes");
       if (prepared) throw new Error("a prepared blob takes no more bytes");
-      await spooled.write(chunk);
+      await spooled.write(bytes);
     },
     readAt: (buffer, position) => spooled.readAt(buffer, position),
     prepare: (digest) => prepare(digest).catch(fail),
