@@ -2,9 +2,10 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { BlobStore } from "./blob-store.ts";
+import { BlobMissingError, type BlobStore } from "./blob-store.ts";
 import { content, sha256, writeBlob } from "./conformance/fixtures.ts";
-import { answer, cut, refusal, type ScriptedServer, startScriptedServer } from "./s3/test-server.ts";
+import { answer, cut, refusal } from "./object-store/test-server.ts";
+import { type ScriptedS3, startScriptedS3 } from "./s3/test-server.ts";
 import { createS3BlobStore } from "./s3.ts";
 
 const MINUTE = 60_000;
@@ -12,14 +13,14 @@ const bytes = content(1_000);
 const digest = sha256(bytes);
 const empty = answer(200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>");
 const noUploads = answer(200, "<ListMultipartUploadsResult></ListMultipartUploadsResult>");
-let server: ScriptedServer;
+let server: ScriptedS3;
 let spool: string;
 let store: BlobStore;
 let now = 0;
 
 beforeAll(async () => {
   spool = await mkdtemp(join(tmpdir(), "s3-spool-"));
-  server = await startScriptedServer();
+  server = await startScriptedS3();
 });
 afterAll(async () => {
   await server.close();
@@ -63,7 +64,7 @@ describe("a removal without an answer", () => {
 
 it("does not take another kind of 404 for a removal", async () => {
   server.script(refusal(404, "NoSuchBucket"));
-  await expect(store.remove(digest, 1)).rejects.toMatchObject({ name: "S3ResponseError" });
+  await expect(store.remove(digest, 1)).rejects.toMatchObject({ name: "StoreResponseError" });
 });
 
 it("hands the bytes to a server that can check them", async () => {
@@ -82,4 +83,21 @@ it("reports a full store, and keeps nothing of what it could not take", async ()
   server.script(refusal(507, "QuotaExceeded"));
   await expect(writeBlob(store, bytes)).rejects.toMatchObject({ code: "INSUFFICIENT_STORAGE" });
   expect(await readdir(join(spool, "ingest"))).toEqual([]);
+});
+
+describe("absence", () => {
+  it("is what NoSuchKey says", async () => {
+    server.script(refusal(404, "NoSuchKey"));
+    await expect(store.open(digest)).rejects.toThrow(BlobMissingError);
+    expect(await store.stat(digest)).toBeUndefined();
+  });
+
+  it.each([
+    ["a bucket that is gone", refusal(404, "NoSuchBucket")],
+    ["a proxy without a backend", answer(404, "default backend - 404")],
+  ])("is not told from %s", async (_what, failure) => {
+    server.script(failure);
+    await expect(store.open(digest)).rejects.toMatchObject({ name: "StoreResponseError" });
+    await expect(store.stat(digest)).rejects.toMatchObject({ name: "StoreResponseError" });
+  });
 });

@@ -1,12 +1,13 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { storeError } from "../object-store/errors.ts";
+import { answer, cut, refusal, TEST_SECRET } from "../object-store/test-server.ts";
 import { createS3Client } from "./client.ts";
-import { storeError } from "./errors.ts";
-import { answer, cut, refusal, type ScriptedServer, startScriptedServer, TEST_SECRET } from "./test-server.ts";
+import { type ScriptedS3, startScriptedS3 } from "./test-server.ts";
 
-let server: ScriptedServer;
+let server: ScriptedS3;
 beforeAll(async () => {
-  server = await startScriptedServer();
+  server = await startScriptedS3();
 });
 afterAll(() => server.close());
 
@@ -42,7 +43,7 @@ describe("S3 client", () => {
   it("tells what cannot succeed at once, and shows no secret", async () => {
     server.script(refusal(403, "AccessDenied"));
     const failure = await failureOf(get());
-    expect(failure).toMatchObject({ name: "S3ResponseError", status: 403, code: "AccessDenied" });
+    expect(failure).toMatchObject({ name: "StoreResponseError", status: 403, code: "AccessDenied" });
     expect(server.seen).toHaveLength(1);
     expect(inspect(failure, { depth: 9, showHidden: true })).not.toContain(TEST_SECRET);
     expect(storeError(failure)).toBe(failure);

@@ -19,7 +19,7 @@ describe("doubtful removals", () => {
     });
     // Read patience, so that the test is short: what matters is the failure.
     const request = { method: "GET" as const, key: "k", onDoubt: (failure: unknown) => failures.push(failure) };
-    await expect(client.text(request)).rejects.toMatchObject({ name: "S3ConnectionError" });
+    await expect(client.text(request)).rejects.toMatchObject({ name: "StoreConnectionError" });
     expect(failures.length).toBeGreaterThan(1);
     for (const failure of failures) removals.add(digest, failure);
     expect(() => removals.check(digest)).not.toThrow();

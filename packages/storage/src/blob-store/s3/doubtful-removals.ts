@@ -1,6 +1,5 @@
-import type { Digest } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
-import { S3ConnectionError } from "./errors.ts";
+import { StoreConnectionError } from "../object-store/errors.ts";
 
 /** Servers refuse a request that was signed more than 15 minutes ago; the rest is for clocks that differ. Milliseconds. */
 const ACCEPTED_FOR_MS = 20 * 60_000;
@@ -16,26 +15,26 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
 /** Removals that were sent and not answered: a server may still carry them out, also after new bytes came (docs/adr/0011). */
 export type DoubtfulRemovals = {
   /** An attempt to remove it failed so. */
-  add(digest: Digest, failure: unknown): void;
+  add(key: string, failure: unknown): void;
   /** @throws CodedError UNAVAILABLE while bytes committed now could be taken by an old removal */
-  check(digest: Digest): void;
+  check(key: string): void;
 };
 
 export function createDoubtfulRemovals(now: () => number = Date.now): DoubtfulRemovals {
   // Insertion order is the order of time.
-  const until = new Map<Digest, number>();
+  const until = new Map<string, number>();
   return {
-    add(digest, failure) {
+    add(key, failure) {
       if (wasNeverSent(failure)) return;
-      until.delete(digest);
-      until.set(digest, now() + ACCEPTED_FOR_MS);
+      until.delete(key);
+      until.set(key, now() + ACCEPTED_FOR_MS);
       for (const [oldest, end] of until) {
         if (end > now()) break;
         until.delete(oldest);
       }
     },
-    check(digest) {
-      if ((until.get(digest) ?? 0) <= now()) return;
+    check(key) {
+      if ((until.get(key) ?? 0) <= now()) return;
       const message =
         "this content was being removed, and the object store did not say whether it is done; try again later";
       throw new CodedError("UNAVAILABLE", message, { headers: { "retry-after": "60" } });
@@ -44,7 +43,7 @@ export function createDoubtfulRemovals(now: () => number = Date.now): DoubtfulRe
 }
 
 function wasNeverSent(failure: unknown): boolean {
-  if (!(failure instanceof S3ConnectionError)) return false;
+  if (!(failure instanceof StoreConnectionError)) return false;
   const cause: unknown = failure.cause instanceof AggregateError ? failure.cause.errors[0] : failure.cause;
   return cause instanceof Error && "code" in cause && NEVER_SENT.has(String(cause.code));
 }

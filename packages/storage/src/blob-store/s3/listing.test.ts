@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { listAll } from "../conformance/fixtures.ts";
+import { answer } from "../object-store/test-server.ts";
 import { abandonedUploads, keysBelow } from "./listing.ts";
-import { answer, type ScriptedServer, startScriptedServer } from "./test-server.ts";
+import { type ScriptedS3, startScriptedS3 } from "./test-server.ts";
 
-let server: ScriptedServer;
+let server: ScriptedS3;
 beforeAll(async () => {
-  server = await startScriptedServer();
+  server = await startScriptedS3();
 });
 afterAll(() => server.close());
 
@@ -39,9 +40,9 @@ describe("a list of keys", () => {
     ["an object without a key", page([], `<Contents><Size>1</Size></Contents>${last}`)],
   ])("is refused with %s, also as the second page", async (_what, text) => {
     server.script(answer(200, text));
-    await expect(list()).rejects.toMatchObject({ name: "S3ProtocolError" });
+    await expect(list()).rejects.toMatchObject({ name: "StoreProtocolError" });
     server.script(answer(200, page(["p/0"], before("t"))), answer(200, text));
-    await expect(list()).rejects.toMatchObject({ name: "S3ProtocolError" });
+    await expect(list()).rejects.toMatchObject({ name: "StoreProtocolError" });
   });
 
   it("is refused when its pages go in a circle, or break off", async () => {

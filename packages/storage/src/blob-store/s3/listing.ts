@@ -1,21 +1,33 @@
+import { StoreProtocolError } from "../object-store/errors.ts";
+import { itemsOf, type Page } from "../object-store/pages.ts";
+import { elementsOf, rootOf, textOf } from "../object-store/xml.ts";
 import type { S3Client } from "./client.ts";
-import { S3ProtocolError } from "./errors.ts";
-import { elementsOf, listPage, rootOf, textOf } from "./xml.ts";
 
-/**
- * Every key that begins so. @throws S3ProtocolError when a page is not whole: who compares the store with something else must
- * not take the first half for everything
- */
-export async function* keysBelow(client: S3Client, prefix: string): AsyncGenerator<string> {
-  for (let token: string | undefined; ; ) {
+export function keysBelow(client: S3Client, prefix: string): AsyncGenerator<string> {
+  return itemsOf(async (token) => {
     const more: Record<string, string> = token === undefined ? {} : { "continuation-token": token };
-    const text = await client.text({ method: "GET", key: "", query: { "list-type": "2", prefix, ...more } });
-    const { items, next } = listPage(text);
-    yield* items;
-    if (next === undefined) return;
-    if (next === token) throw new S3ProtocolError("the object store sends the same page of a list again");
-    token = next;
+    return listPage(await client.text({ method: "GET", key: "", query: { "list-type": "2", prefix, ...more } }));
+  });
+}
+
+/** One page of ListObjectsV2. @throws StoreProtocolError when it is not whole */
+function listPage(document: string): Page {
+  const root = rootOf(document, "ListBucketResult");
+  const items = elementsOf(root, "Contents").map((object) => {
+    const key = textOf(object, "Key");
+    if (key === undefined) throw new StoreProtocolError("the object store listed an object without a key");
+    return key;
+  });
+  const outside = root.replace(/<Contents>[\s\S]*?<\/Contents>/g, "");
+  const count = textOf(outside, "KeyCount");
+  if (count !== undefined && Number(count) !== items.length) {
+    throw new StoreProtocolError(`the object store announced ${count} keys and listed ${items.length}`);
   }
+  const truncated = textOf(outside, "IsTruncated");
+  const next = textOf(outside, "NextContinuationToken");
+  if (truncated === "false") return { items, next: undefined };
+  if (truncated === "true" && next) return { items, next };
+  throw new StoreProtocolError("the object store did not say how its list goes on");
 }
 
 /** `initiatedAt` in milliseconds since the epoch; 0 when the server does not say. */

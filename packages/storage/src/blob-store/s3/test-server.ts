@@ -1,81 +1,27 @@
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
+import { type ScriptedServer, startScriptedServer, TEST_SECRET } from "../object-store/test-server.ts";
 import { createS3Client, type S3Client, type S3Location } from "./client.ts";
 
-type Seen = {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: IncomingMessage["headers"];
-  body: Buffer;
-};
-type Reaction = (response: ServerResponse, seen: Seen) => unknown;
-
-/** For tests: a server that answers as it is told, one reaction per request and the last for all that follow. */
-export type ScriptedServer = {
-  readonly seen: Seen[];
+export type ScriptedS3 = ScriptedServer & {
   readonly location: S3Location;
   readonly credentials: () => Promise<AwsCredentials>;
   readonly client: S3Client;
-  script(...reactions: Reaction[]): void;
-  close(): Promise<void>;
 };
 
-export const TEST_SECRET = "do-not-show-this";
-
-export async function startScriptedServer(): Promise<ScriptedServer> {
-  const seen: Seen[] = [];
-  let reactions: Reaction[] = [];
-  async function react(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method = "", url = "", headers } = request;
-    const received: Seen = { method, path: url, headers, body: Buffer.alloc(0) };
-    seen.push(received);
-    const reaction = reactions.length > 1 ? reactions.shift() : reactions[0];
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    received.body = Buffer.concat(chunks);
-    reaction?.(response, received);
-  }
-  // A client that gives up in the middle of its body is one of the cases.
-  const server = createServer((request, response) => void react(request, response).catch(() => undefined));
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : 0;
-  const endpoint = `http://127.0.0.1:${port}`;
-  const location = { endpoint, region: "us-east-1", bucket: "images", pathStyle: true };
+/** For tests: a scripted server and a client of its bucket `images`. */
+export async function startScriptedS3(): Promise<ScriptedS3> {
+  const server = await startScriptedServer();
+  const location = { endpoint: server.url, region: "us-east-1", bucket: "images", pathStyle: true };
   const credentials = async () => ({ accessKeyId: "the-id", secretAccessKey: TEST_SECRET });
   const client = createS3Client({ location, credentials });
   return {
-    seen,
+    ...server,
     location,
     credentials,
     client,
-    script(...next) {
-      reactions = next;
-      seen.length = 0;
-    },
-    async close() {
+    close() {
       client.close();
-      server.closeAllConnections();
-      server.close();
-      await once(server, "close");
+      return server.close();
     },
   };
-}
-
-export function answer(status: number, body: string | Buffer = "", headers: Record<string, string> = {}): Reaction {
-  return (response) => response.writeHead(status, headers).end(body);
-}
-
-export function refusal(status: number, code: string): Reaction {
-  return answer(status, `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>${TEST_SECRET}</Message></Error>`);
-}
-
-/** The connection breaks without an answer. */
-export const cut: Reaction = (response) => response.destroy();
-
-/** The head announces more than what is sent before the connection breaks. */
-export function cutBody(status: number, body: Buffer, headers: Record<string, string>): Reaction {
-  return (response) => response.writeHead(status, headers).write(body, () => response.destroy());
 }

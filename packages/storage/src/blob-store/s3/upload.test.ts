@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { content } from "../conformance/fixtures.ts";
-import { answer, refusal, type ScriptedServer, startScriptedServer } from "./test-server.ts";
+import { answer, refusal } from "../object-store/test-server.ts";
+import { type ScriptedS3, startScriptedS3 } from "./test-server.ts";
 import { prepareUpload } from "./upload.ts";
 
 const MiB = 2 ** 20;
@@ -11,9 +12,9 @@ const begun = answer(
 );
 const completed = answer(200, "<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>");
 const part = answer(200, "", { etag: '"e<&>"' });
-let server: ScriptedServer;
+let server: ScriptedS3;
 beforeAll(async () => {
-  server = await startScriptedServer();
+  server = await startScriptedS3();
 });
 afterAll(() => server.close());
 
@@ -57,7 +58,7 @@ describe("multipart upload", () => {
       await (await prepare()).complete();
     };
     await complete(refusal(200, "InternalError"), completed);
-    await expect(complete(answer(200, "<html/>"))).rejects.toMatchObject({ name: "S3ProtocolError" });
+    await expect(complete(answer(200, "<html/>"))).rejects.toMatchObject({ name: "StoreProtocolError" });
     // An earlier attempt did it, and its answer was lost.
     await complete(refusal(500, "InternalError"), refusal(404, "NoSuchUpload"), (response) =>
       response.writeHead(200, { "content-length": String(bytes.length) }).end(),

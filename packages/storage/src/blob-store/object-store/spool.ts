@@ -1,8 +1,8 @@
 import { mkdir, realpath, rm } from "node:fs/promises";
-import type { BlobWriter } from "./blob-store.ts";
-import { emptyFolder, listUploads, makeFolder } from "./filesystem-folders.ts";
-import { createLayout, type Layout } from "./filesystem-layout.ts";
-import { openFileWriter } from "./filesystem-writer.ts";
+import type { BlobWriter } from "../blob-store.ts";
+import { emptyFolder, listUploads, makeFolder } from "../filesystem-folders.ts";
+import { createLayout, type Layout } from "../filesystem-layout.ts";
+import { openFileWriter } from "../filesystem-writer.ts";
 
 /** A temporary file and its writer. It is never committed: whoever moved its bytes elsewhere removes it. */
 export type Spooled = { readonly path: string; readonly spooled: BlobWriter };

@@ -1,38 +1,33 @@
 import { rm } from "node:fs/promises";
 import type { Digest } from "@cache-registry/core/digest";
 import type { BlobWriter } from "../blob-store.ts";
-import type { S3Client } from "./client.ts";
-import { storeError } from "./errors.ts";
-import { type PreparedUpload, prepareUpload, putObject } from "./upload.ts";
+import { failAsStore } from "./errors.ts";
+import type { Objects, PreparedUpload } from "./objects.ts";
 
 export type SpooledWriter = {
-  readonly client: S3Client;
+  readonly objects: Objects;
   readonly keyOf: (digest: Digest) => string;
   /** What is larger goes in parts of this size, in bytes. */
   readonly partBytes: number;
   /** The temporary file, which is never committed itself. */
   readonly spooled: BlobWriter;
   readonly path: string;
-  /** @throws what speaks against committing the digest now */
-  readonly check: (digest: Digest) => void;
 };
 
 /** A blob is written to the local disk, where it can be read back at once; the commit sends it away. */
-export function createSpooledWriter(options: SpooledWriter): BlobWriter {
-  const { client, keyOf, partBytes, spooled, path, check } = options;
+export function createSpooledWriter({ objects, keyOf, partBytes, spooled, path }: SpooledWriter): BlobWriter {
   let committed: Digest | undefined;
   let prepared: { readonly digest: Digest; readonly upload: PreparedUpload } | undefined;
   let closed: Promise<void> | undefined;
 
   async function prepare(digest: Digest): Promise<void> {
     if (committed !== undefined || prepared?.digest === digest || spooled.size <= partBytes) return;
-    prepared = { digest, upload: await prepareUpload(client, keyOf(digest), { content: spooled, partBytes }) };
+    prepared = { digest, upload: await objects.prepare(keyOf(digest), { content: spooled, digest, partBytes }) };
   }
 
   async function send(digest: Digest): Promise<void> {
-    check(digest);
     await prepare(digest);
-    if (!prepared) return putObject(client, keyOf(digest), { content: spooled, digest });
+    if (!prepared) return objects.put(keyOf(digest), { content: spooled, digest });
     if (prepared.digest !== digest) throw new Error(`already prepared as ${prepared.digest}`);
     await prepared.upload.complete();
     prepared = undefined;
@@ -40,7 +35,7 @@ export function createSpooledWriter(options: SpooledWriter): BlobWriter {
 
   async function release(): Promise<void> {
     await spooled.close();
-    // What cannot be aborted now is found at the next start.
+    // What cannot be aborted now is found at the next start, or by the store itself.
     await prepared?.upload.abort().catch(() => undefined);
   }
 
@@ -54,11 +49,11 @@ export function createSpooledWriter(options: SpooledWriter): BlobWriter {
       await spooled.write(bytes);
     },
     readAt: (buffer, position) => spooled.readAt(buffer, position),
-    prepare: (digest) => prepare(digest).catch(fail),
+    prepare: (digest) => prepare(digest).catch(failAsStore),
     async commit(digest) {
       if (committed === digest) return;
       if (committed !== undefined) throw new Error(`already committed as ${committed}`);
-      await send(digest).catch(fail);
+      await send(digest).catch(failAsStore);
       committed = digest;
       // The handle keeps the bytes for those who read them.
       await rm(path, { force: true });
@@ -68,8 +63,4 @@ export function createSpooledWriter(options: SpooledWriter): BlobWriter {
       return closed;
     },
   };
-}
-
-function fail(error: unknown): never {
-  throw storeError(error);
 }

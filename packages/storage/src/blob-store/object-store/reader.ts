@@ -1,8 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import type { Digest } from "@cache-registry/core/digest";
 import { BlobMissingError, type ByteRange, type ByteReader } from "../blob-store.ts";
-import type { S3Client } from "./client.ts";
-import { isNoSuchKey, isTransient, S3ConnectionError, S3ProtocolError, S3ResponseError, storeError } from "./errors.ts";
+import { isTransient, StoreConnectionError, StoreProtocolError, StoreResponseError, storeError } from "./errors.ts";
+import type { Objects } from "./objects.ts";
+import { lengthOf, sizeFrom } from "./requests.ts";
 
 /** Milliseconds without a byte before the connection is taken for dead; only while somebody waits for one. */
 const IDLE_MS = 10_000;
@@ -10,7 +11,7 @@ const IDLE_MS = 10_000;
 const MAX_BREAKS = 5;
 
 export type ReadObject = {
-  readonly client: S3Client;
+  readonly objects: Pick<Objects, "get">;
   readonly key: string;
   readonly digest: Digest;
   readonly range: ByteRange | undefined;
@@ -20,16 +21,17 @@ export type ReadObject = {
 type Part = { readonly answer: IncomingMessage; readonly start: number; readonly end: number };
 
 /**
- * Sequential reader of an object: bytes go from the connection into the caller's buffers, and nothing is asked for ahead of
+ * Sequential reader of an object, undefined when it is not there: bytes go from the connection into the caller's buffers, and nothing is asked for ahead of
  * them but what the connection holds. A connection that breaks is continued from where it broke.
  */
-export async function openObjectReader(object: ReadObject): Promise<ByteReader> {
+export async function openObjectReader(object: ReadObject): Promise<ByteReader | undefined> {
   const { range, digest } = object;
   let position = range?.start ?? 0;
   let breaks = 0;
   let closed = false;
   const first = await openPart(object, position, range?.end);
-  if (!first) return { read: async () => 0, close: async () => {} };
+  if (first === "absent") return undefined;
+  if (first === "exhausted") return { read: async () => 0, close: async () => {} };
   const { end } = first;
   let source = createSource(first.answer);
 
@@ -38,7 +40,9 @@ export async function openObjectReader(object: ReadObject): Promise<ByteReader> 
     if (!isTransient(error) || breaks > MAX_BREAKS) throw storeError(error);
     source.close(false);
     const part = await openPart(object, position, end - 1);
-    if (part?.end !== end) throw new S3ProtocolError(`${digest} changed its size while it was read`);
+    if (part === "absent") throw new BlobMissingError(digest);
+    if (part === "exhausted" || part.end !== end)
+      throw new StoreProtocolError(`${digest} changed its size while it was read`);
     source = createSource(part.answer);
     // A close that came meanwhile closed the old one.
     if (closed) source.close(false);
@@ -54,7 +58,7 @@ export async function openObjectReader(object: ReadObject): Promise<ByteReader> 
             position += count;
             return count;
           }
-          if (!closed) throw new S3ConnectionError("the object store ended an answer early");
+          if (!closed) throw new StoreConnectionError("the object store ended an answer early");
         } catch (error) {
           if (!closed) await resume(error);
         }
@@ -68,22 +72,29 @@ export async function openObjectReader(object: ReadObject): Promise<ByteReader> 
   };
 }
 
-/** Undefined when nothing is left to read at `start`. @throws BlobMissingError, CodedError */
-async function openPart(object: ReadObject, start: number, last: number | undefined): Promise<Part | undefined> {
-  const { client, key, digest } = object;
+/** `exhausted` when nothing is left to read at `start`. @throws CodedError */
+async function openPart(
+  object: ReadObject,
+  start: number,
+  last: number | undefined,
+): Promise<Part | "absent" | "exhausted"> {
+  const { objects, key, digest } = object;
   const headers: Record<string, string> =
     start === 0 && last === undefined ? {} : { range: `bytes=${start}-${last ?? ""}` };
-  const answer = await client.send({ method: "GET", key, headers }).catch((error: unknown) => {
-    if (error instanceof S3ResponseError && error.status === 416) return undefined;
-    throw isNoSuchKey(error) ? new BlobMissingError(digest) : storeError(error);
-  });
-  if (!answer) return undefined;
+  let answer: IncomingMessage | undefined;
+  try {
+    answer = await objects.get(key, headers);
+  } catch (error) {
+    if (error instanceof StoreResponseError && error.status === 416) return "exhausted";
+    throw storeError(error);
+  }
+  if (!answer) return "absent";
   // From here on a slow client may keep it waiting for long.
   answer.setTimeout(0);
   try {
     const extent = extentOf(answer);
     if (extent.start === start) return { answer, ...extent };
-    throw new S3ProtocolError(`the object store sent ${digest} from ${extent.start} instead of ${start}`);
+    throw new StoreProtocolError(`the object store sent ${digest} from ${extent.start} instead of ${start}`);
   } catch (error) {
     answer.destroy();
     throw error;
@@ -92,22 +103,16 @@ async function openPart(object: ReadObject, start: number, last: number | undefi
 
 /** First byte and the one after the last. */
 function extentOf(answer: IncomingMessage): { start: number; end: number } {
-  if (answer.statusCode !== 206) return { start: 0, end: numberOf(answer.headers["content-length"]) };
+  if (answer.statusCode !== 206) return { start: 0, end: lengthOf(answer) };
   const [, start, last] = /^bytes (\d+)-(\d+)\//.exec(answer.headers["content-range"] ?? "") ?? [];
-  return { start: numberOf(start), end: numberOf(last) + 1 };
-}
-
-function numberOf(text: string | undefined): number {
-  const value = Number(text ?? Number.NaN);
-  if (!Number.isSafeInteger(value) || value < 0) throw new S3ProtocolError("the object store sent no size");
-  return value;
+  return { start: sizeFrom(start), end: sizeFrom(last) + 1 };
 }
 
 /** The body of an answer, copied out piece by piece. */
 function createSource(answer: IncomingMessage) {
   let failure: Error | undefined;
   answer.on("error", (error) => {
-    failure = new S3ConnectionError(`the connection to the object store broke: ${error.message}`, { cause: error });
+    failure = new StoreConnectionError(`the connection to the object store broke: ${error.message}`, { cause: error });
   });
 
   /** Bytes that are here already, as many as fit; the others stay where they are, so that none are held twice. */
@@ -130,7 +135,7 @@ function createSource(answer: IncomingMessage) {
   }
 
   return {
-    /** 0 at the end. @throws S3ConnectionError */
+    /** 0 at the end. @throws StoreConnectionError */
     async take(buffer: Uint8Array): Promise<number> {
       for (;;) {
         const count = copyInto(buffer);
