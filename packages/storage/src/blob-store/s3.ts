@@ -42,13 +42,13 @@ function createS3Objects({ location, credentials, logger, now }: S3Options): Obj
       await putObject(client, key, upload);
     },
     async prepare(key, upload) {
-      const { complete, abort } = await prepareUpload(client, key, upload);
+      const prepared = await prepareUpload(client, key, upload);
       return {
         async complete() {
           removals.check(key);
-          await complete();
+          await prepared.complete();
         },
-        abort,
+        abort: () => prepared.abort(),
       };
     },
     async remove(key) {
