@@ -1,5 +1,5 @@
 /**
- * Bundles the one executable for the container image: `dist/main.js`, a lazy chunk per command, the SQLite writer's worker
+ * Bundles the one executable for the container image: `dist/main.js`, a lazy chunk per command, the workers
  * and the licence notices of everything that went in. Starting from a bundle takes a tenth of starting from sources.
  */
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -16,8 +16,9 @@ export async function bundle(outdir = join(root, "dist")): Promise<string> {
     absWorkingDir: root,
     entryPoints: {
       main: "packages/cli/src/main.ts",
-      // A worker is loaded by file name, next to the chunk that starts it.
+      // Workers are loaded by file name, next to the chunk that starts them.
       "sqlite-writer": "packages/storage/src/metadata-store/sqlite-writer.ts",
+      "password-worker": "packages/registry/src/auth/password-worker.ts",
     },
     outdir,
     bundle: true,

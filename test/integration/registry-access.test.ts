@@ -82,6 +82,45 @@ describe("listing", () => {
   });
 });
 
+describe("plugins", () => {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "creg-plugins-"));
+  });
+  afterAll(() => rm(directory, { recursive: true, force: true }));
+
+  it("see every request, may refuse it and add to its answer", async () => {
+    const plugin = join(directory, "office-hours.mjs");
+    await writeFile(
+      plugin,
+      `export default async function officeHours(server) {
+        server.addHook("onRequest", async (request, reply) => {
+          if (request.headers["x-day"] === "sunday") return reply.code(403).send({ closed: true });
+        });
+        server.addHook("onSend", async (_request, reply) => { reply.header("x-plugin", "office-hours"); });
+      }`,
+    );
+    const registry = await startRegistryProcess({ plugins: [plugin] });
+    try {
+      const answer = await fetch(`${registry.url}/v2/`);
+      expect([answer.status, answer.headers.get("x-plugin")]).toEqual([200, "office-hours"]);
+      const refused = await fetch(`${registry.url}/v2/_catalog`, { headers: { "x-day": "sunday" } });
+      expect([refused.status, await refused.json()]).toEqual([403, { closed: true }]);
+    } finally {
+      await registry.dispose();
+    }
+  });
+
+  it("that cannot be loaded end the process before it listens, each by its key", async () => {
+    const empty = join(directory, "empty.mjs");
+    await writeFile(empty, "export const nothing = 1;");
+    const starting = startRegistryProcess({ plugins: [empty, join(directory, "absent.mjs")] });
+    await expect(starting).rejects.toThrow(
+      /ended with 2:[\s\S]*plugins\.0: .*empty\.mjs has no default export[\s\S]*plugins\.1: /,
+    );
+  });
+});
+
 describe("authentication", () => {
   let directory: string;
   let htpasswd: string;

@@ -34,6 +34,7 @@ import { createImages } from "./management/images.ts";
 import { addManagementRoutes } from "./management/routes.ts";
 import { createWarmUp } from "./management/warm-up.ts";
 import { createWarmUpGate } from "./management/warm-up-gate.ts";
+import { type Plugin, registerPlugins } from "./plugins.ts";
 import { createBlobSource } from "./pull-through/blob-source.ts";
 import { createManifestSource } from "./pull-through/manifest-source.ts";
 import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
@@ -53,7 +54,11 @@ const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arc
 export type Composition = { readonly health: Health; readonly services: readonly Service[] };
 
 /** All wiring of the registry process, in the order of the way of the data. */
-export async function compose(config: RegistryConfig, logger: Logger): Promise<Composition> {
+export async function compose(
+  config: RegistryConfig,
+  logger: Logger,
+  plugins: readonly Plugin[] = [],
+): Promise<Composition> {
   const metrics = createMetrics();
   const health = createHealth();
   const pool = createBufferPool({ metrics });
@@ -140,6 +145,7 @@ export async function compose(config: RegistryConfig, logger: Logger): Promise<C
     accessDetails,
     ...(certificate ? { certificate } : {}),
   });
+  await registerPlugins(server, plugins);
   const deleteEnabled = config.delete.enabled;
   const resolveName = (path: string) => repositoryOf(targets.resolve({ path }));
   const uploadDeps = { metadata, uploads, resolveName };

@@ -79,6 +79,10 @@ export const RegistryConfig = section({
   }),
   cache: section({ unusedFor: duration("30d").describe("cached, unowned and not pulled for so long: removed") }),
   scrub: scrubSchema,
+  plugins: z
+    .array(filePath())
+    .default([])
+    .describe("modules whose default export is a fastify plugin: its hooks see every request of the registry"),
   log: logSchema(),
   shutdown: shutdownSchema(),
 }).superRefine((config, context) => {

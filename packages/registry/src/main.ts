@@ -4,6 +4,7 @@ import { createLogger } from "@cache-registry/runtime/logger";
 import { compose } from "./compose.ts";
 import { RegistryConfig } from "./config.ts";
 import { assertFilesReadable } from "./config-files.ts";
+import { loadPlugins } from "./plugins.ts";
 
 export type RegistryOptions = {
   /** YAML configuration file; without one the defaults serve on 127.0.0.1:5000 from ./data. */
@@ -19,6 +20,7 @@ export async function runRegistry({ file, env }: RegistryOptions): Promise<void>
   const config = loadConfig({ schema: RegistryConfig, file, env });
   assertFilesReadable(config);
   const logger = createLogger({ component: "registry", level: config.log.level });
-  const { health, services } = await compose(config, logger);
+  const plugins = await loadPlugins(config.plugins);
+  const { health, services } = await compose(config, logger, plugins);
   await runProcess({ logger, health, services, ...config.shutdown });
 }

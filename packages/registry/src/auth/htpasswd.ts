@@ -1,8 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { createLimiter } from "@cache-registry/runtime/limiter";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { createSecretFile } from "@cache-registry/runtime/secret";
-import bcrypt from "bcryptjs";
+import { createPasswordThread, type PasswordThread } from "./password-thread.ts";
 
 /** Who somebody is: verifies a user name and password. */
 export type Authenticator = { verify(username: string, password: string): Promise<boolean> };
@@ -38,9 +37,12 @@ function hashOfNobody(users: ReadonlyMap<string, string>): string {
 }
 
 /** Users of a bcrypt htpasswd file, read again when it changes. Verified pairs are remembered until then. */
-export function createHtpasswd(path: string, logger: Logger): Authenticator {
+export function createHtpasswd(
+  path: string,
+  logger: Logger,
+  passwords: PasswordThread = createPasswordThread(),
+): Authenticator {
   const file = createSecretFile(path);
-  const work = createLimiter(2);
   let text: string | undefined;
   let users = new Map<string, string>();
   let remembered = new Set<string>();
@@ -59,7 +61,7 @@ export function createHtpasswd(path: string, logger: Logger): Authenticator {
       if (remembered.has(pair)) return true;
       const hash = users.get(username);
       const verified = remembered;
-      const matches = await work.run(() => bcrypt.compare(password, hash ?? hashOfNobody(users)));
+      const matches = await passwords.compare(password, hash ?? hashOfNobody(users));
       if (!matches || hash === undefined) return false;
       // Not the set of a file that was read meanwhile: this password may not be in it any more.
       if (verified.size < REMEMBERED) verified.add(pair);
