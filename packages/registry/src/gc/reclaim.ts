@@ -50,7 +50,12 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
       for (;;) {
         const rows = await metadata.deletingBlobs(100);
         if (rows.length === 0) return finished;
-        for (const row of rows) await digestLock.run(row.digest, (held) => remove(row, held));
+        for (const row of rows) {
+          await digestLock.run(row.digest, async (held) => {
+            // Another replica may have finished it, and a third pushed it anew, while this one waited.
+            if (!(await metadata.blob(row.digest))) await remove(row, held);
+          });
+        }
         finished += rows.length;
       }
     },

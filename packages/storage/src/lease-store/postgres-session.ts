@@ -1,0 +1,136 @@
+import { CodedError, messageOf } from "@cache-registry/core/errors";
+import type { Logger } from "@cache-registry/runtime/logger";
+import pg from "pg";
+
+/** Statements here take a moment; a server that says nothing for so long is away. Milliseconds. */
+const TIMEOUT_MS = 900;
+/** After a failure the next attempt to connect waits so long, and callers are refused at once. */
+const PAUSE_MS = 250;
+
+/**
+ * A replica that vanishes with its machine says no goodbye: the server finds out in 15 s and gives its locks back. Ignored on
+ * Unix sockets, which end with the process. `standard_conforming_strings` and the like are the server's defaults.
+ */
+const SETTINGS = `SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3;
+  SET idle_session_timeout = 0; SET statement_timeout = '5s'; SET lock_timeout = '5s'`;
+
+export type SqlValue = string | number | null | readonly (string | number)[];
+
+/** One connection, and all that the server holds for it: it ends for good with the first doubt. */
+export type PostgresConnection = {
+  query<Row extends object>(text: string, values?: readonly SqlValue[]): Promise<Row[]>;
+  /** False once it is of no use; it never comes back. */
+  readonly alive: boolean;
+};
+
+export type PostgresSession = {
+  /** The connection of now, made when there is none. @throws CodedError UNAVAILABLE within a second */
+  connection(): Promise<PostgresConnection>;
+  close(): Promise<void>;
+};
+
+export type PostgresSessionOptions = {
+  /** What the next connection is made with. */
+  readonly config: () => Promise<pg.ClientConfig>;
+  readonly logger?: Logger | undefined;
+};
+
+/**
+ * The one connection of a replica for leases and locks, beside those of the metadata store: a lock lives with its connection,
+ * so it must not be one of a pool. A pooler in between has to be in session mode.
+ */
+export function createPostgresSession({ config, logger }: PostgresSessionOptions): PostgresSession {
+  let current: Promise<Connected> | undefined;
+  let failedAt = Number.NEGATIVE_INFINITY;
+  let lastError: unknown;
+  let closed = false;
+
+  async function open(): Promise<Connected> {
+    try {
+      return await connect(await config(), (error) => {
+        current = undefined;
+        if (!closed) logger?.warn({ reason: messageOf(error) }, "the connection for leases and locks was lost");
+      });
+    } catch (error) {
+      failedAt = performance.now();
+      lastError = error;
+      current = undefined;
+      throw unavailable(error);
+    }
+  }
+
+  return {
+    async connection() {
+      if (closed) throw unavailable(new Error("closed"));
+      if (!current && performance.now() - failedAt < PAUSE_MS) throw unavailable(lastError);
+      current ??= open();
+      return (await current).connection;
+    },
+    async close() {
+      closed = true;
+      await current?.then(({ end }) => end()).catch(() => undefined);
+    },
+  };
+}
+
+type Connected = { readonly connection: PostgresConnection; end(): Promise<void> };
+
+async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void): Promise<Connected> {
+  const client = new pg.Client({
+    ...config,
+    application_name: "cache-registry leases and locks",
+    connectionTimeoutMillis: TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5_000,
+    pipeline: true,
+  });
+  let alive = true;
+  const lost = Promise.withResolvers<never>();
+  lost.promise.catch(() => undefined);
+  function lose(error: unknown): void {
+    if (!alive) return;
+    alive = false;
+    lost.reject(error);
+    onLost(error);
+    // Not `end` alone, which waits for the answers that do not come.
+    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  }
+  client.on("error", lose);
+  client.on("end", () => lose(new Error("the connection ended")));
+  await client.connect();
+  await client.query(SETTINGS);
+
+  async function query<Row extends object>(text: string, values: readonly SqlValue[] = []): Promise<Row[]> {
+    if (!alive) throw unavailable(new Error("the connection is lost"));
+    const timer = setTimeout(() => lose(new Error("the server says nothing")), TIMEOUT_MS);
+    const running = client.query<Row & pg.QueryResultRow>(text, [...values]);
+    running.catch(() => undefined);
+    try {
+      return (await Promise.race([running, lost.promise])).rows;
+    } catch (error) {
+      // Whatever went wrong on it: what the server holds for the connection is in doubt from here on.
+      lose(error);
+      throw unavailable(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    connection: {
+      query,
+      get alive() {
+        return alive;
+      },
+    },
+    async end() {
+      alive = false;
+      await client.end();
+    },
+  };
+}
+
+function unavailable(cause: unknown): CodedError {
+  const message = "the metadata database is not available";
+  return new CodedError("UNAVAILABLE", message, { headers: { "retry-after": "1" }, cause });
+}
