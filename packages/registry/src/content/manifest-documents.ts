@@ -39,7 +39,7 @@ export function createManifestDocuments(blobs: BlobStore, digestLock: DigestLock
     return digestLock.run(digest, async (lock) => {
       const bytes = await readVerified(blobs, digest);
       if (bytes) return bytes;
-      await quarantine(blobs, digest, () => lock.confirm());
+      await quarantine(blobs, digest, lock.confirm);
       throw new BlobMissingError(digest);
     });
   }

@@ -55,7 +55,7 @@ export function createStoreManifest({
         now: now(),
       });
       if (missing.length === 0) documents.remember(digest, bytes);
-      else if (!held) await blobs.remove(digest, 0, () => lock.confirm());
+      else if (!held) await blobs.remove(digest, 0, lock.confirm);
       return { record, missing };
     });
   };

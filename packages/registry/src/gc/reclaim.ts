@@ -26,12 +26,12 @@ export type Reclaim = {
 
 export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDeps): Reclaim {
   async function remove({ digest, generation }: BlobRecord, held: HeldLock): Promise<void> {
-    await blobs.remove(digest, generation, () => held.confirm());
+    await blobs.remove(digest, generation, held.confirm);
     await metadata.finishBlobDeletion(digest, generation);
   }
 
   async function removeCopies(digest: Digest, held: HeldLock): Promise<void> {
-    await blobs.removeCopies?.(digest, () => held.confirm());
+    await blobs.removeCopies?.(digest, held.confirm);
   }
 
   return {
@@ -71,7 +71,7 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
         if (again || (await metadata.blob(digest))) continue;
         removed += await digestLock.run(digest, async (held) => {
           if (await metadata.blob(digest)) return 0;
-          await blobs.remove(digest, 0, () => held.confirm());
+          await blobs.remove(digest, 0, held.confirm);
           return 1;
         });
       }

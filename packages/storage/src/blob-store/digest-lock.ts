@@ -24,7 +24,7 @@ export type DigestLock = {
 
 export type HeldLock = {
   /** Before bytes are taken away. @throws CodedError UNAVAILABLE when the lock may have gone to another meanwhile */
-  confirm(): Promise<void>;
+  readonly confirm: () => Promise<void>;
 };
 
 /** It cannot be lost. */

@@ -73,7 +73,7 @@ export function createPostgresSession({ config, logger }: PostgresSessionOptions
   };
 }
 
-type Connected = { readonly connection: PostgresConnection; end(): Promise<void> };
+type Connected = { readonly connection: PostgresConnection; readonly end: () => Promise<void> };
 
 async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void): Promise<Connected> {
   const client = new pg.Client({
