@@ -16,7 +16,7 @@ export const ALLOWED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
 export const ALLOWED_LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   core: ["zod"],
   runtime: ["zod", "fastify", "pino", "prom-client", "node-cron", "yaml"],
-  storage: ["zod"],
+  storage: ["pg", "zod"],
   "registry-client": ["zod", "undici"],
   kube: ["zod", "@kubernetes/client-node"],
   webhook: ["zod", "fastify", "fast-json-patch"],
