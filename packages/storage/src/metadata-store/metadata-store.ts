@@ -176,6 +176,7 @@ export type UploadRecord = {
   readonly touchedAt: number;
 };
 
+/** Sessions need not survive a crash: one that is lost is unknown, and its client begins anew. */
 export interface UploadStore {
   createUpload(upload: UploadRecord): Promise<void>;
   upload(id: string): Promise<UploadRecord | undefined>;

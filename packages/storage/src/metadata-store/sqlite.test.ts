@@ -22,6 +22,8 @@ afterAll(async () => {
 const TABLES = "image_owners images uploads tags manifest_references manifests blob_links blobs reviews repositories";
 
 metadataStoreConformance("sqlite", async () => {
+  // Sessions are written behind; this waits for them.
+  await store.idleUploads(0, 1);
   for (const table of TABLES.split(" ")) database.exec(`DELETE FROM ${table}`);
   return { ...store, close: async () => {} };
 });

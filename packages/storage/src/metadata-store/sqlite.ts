@@ -4,6 +4,7 @@ import type { MetadataStore } from "./metadata-store.ts";
 import { createWriterChannel, type WriterChannel } from "./sqlite-channel.ts";
 import type { WriterOptions, WriterStats } from "./sqlite-messages.ts";
 import { createReads, type Reads } from "./sqlite-reads.ts";
+import { createSqliteUploads, type SqliteUploads } from "./sqlite-uploads.ts";
 
 export type SqliteOptions = {
   /** The database file; made with its folder when it is not there. */
@@ -27,7 +28,12 @@ export type SqliteMetadataStore = MetadataStore & {
 /** Beside this file, in the sources as in a bundle that lies in one flat folder. */
 const WRITER = new URL(`./sqlite-writer${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 
-type Opened = { readonly channel: WriterChannel; readonly reads: Reads; close(): Promise<void> };
+type Opened = {
+  readonly channel: WriterChannel;
+  readonly reads: Reads;
+  readonly uploads: SqliteUploads;
+  close(): Promise<void>;
+};
 
 async function open({ path, grace = 0, lockTimeout = 3_000, onFatal }: SqliteOptions): Promise<Opened> {
   const workerData = { path, grace, lockTimeout } satisfies WriterOptions;
@@ -36,10 +42,21 @@ async function open({ path, grace = 0, lockTimeout = 3_000, onFatal }: SqliteOpt
   const channel = createWriterChannel(worker, onFatal ?? (() => {}));
   await channel.ready();
   const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+  const reads = createReads(db);
+  const uploads = createSqliteUploads({
+    read: reads,
+    write: {
+      createUpload: (upload) => channel.write("createUpload", upload),
+      touchUpload: (id, now) => channel.write("touchUpload", id, now),
+      deleteUpload: (id) => channel.write("deleteUpload", id),
+    },
+  });
   return {
     channel,
-    reads: createReads(db),
+    reads,
+    uploads,
     async close() {
+      await uploads.flush().catch(() => undefined);
       // First, so that the writer can fold the whole log into the database.
       db.close();
       await channel.close();
@@ -98,11 +115,11 @@ export function createSqliteMetadataStore(options: SqliteOptions): SqliteMetadat
     forgetBlob: (digest) => write("forgetBlob", digest),
     usage: async () => store().reads.usage(),
 
-    createUpload: (upload) => write("createUpload", upload),
-    upload: async (id) => store().reads.upload(id),
-    touchUpload: (id, now) => write("touchUpload", id, now),
-    deleteUpload: (id) => write("deleteUpload", id),
-    idleUploads: async (before, limit) => store().reads.idleUploads(before, limit),
+    createUpload: async (upload) => store().uploads.createUpload(upload),
+    upload: async (id) => store().uploads.upload(id),
+    touchUpload: async (id, now) => store().uploads.touchUpload(id, now),
+    deleteUpload: async (id) => store().uploads.deleteUpload(id),
+    idleUploads: async (before, limit) => store().uploads.idleUploads(before, limit),
 
     putImage: (put) => write("putImage", put),
     image: async (reference) => store().reads.image(reference),
