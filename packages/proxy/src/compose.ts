@@ -1,5 +1,4 @@
-import { createUpstreamClient } from "@cache-registry/registry-client/client";
-import { createTargetResolver } from "@cache-registry/registry-client/target";
+import { createLiveUpstreams, type UpstreamSettings } from "@cache-registry/registry-client/live-upstreams";
 import { createCertificate } from "@cache-registry/runtime/certificate";
 import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
 import type { Service } from "@cache-registry/runtime/lifecycle";
@@ -27,6 +26,8 @@ export type Proxy = {
   readonly listeners: Listeners;
   /** All of them, the listeners last. */
   readonly services: readonly Service[];
+  /** Goes on with another configuration, as far as that needs no restart: see HOT_KEYS. */
+  reconfigure(config: ProxyConfig): void;
 };
 
 /** Names under which clients reach us; a namespace that says so says nothing. */
@@ -34,13 +35,25 @@ function ownNames({ hosts, port }: ProxyConfig["listen"]): string[] {
   return ["localhost", ...hosts].map((host) => `${host.includes(":") ? `[${host}]` : host}:${port}`);
 }
 
+/**
+ * The proxy has no policy of its own: it dials what the kubelet would have dialled. Virtual hosts are the registry's:
+ * clients reach the proxy by its own names only.
+ */
+function settingsOf({ upstreams, listen: own }: ProxyConfig): UpstreamSettings {
+  return {
+    upstreams: upstreams.map((upstream) => ({ ...upstream, hosts: [] })),
+    upstreamPolicy: "any",
+    externalNames: ownNames(own),
+  };
+}
+
 /** All wiring. @throws ConfigError when a certificate cannot be read */
 export async function composeProxy(config: ProxyConfig, logger: Logger): Promise<Proxy> {
   const metrics = createMetrics();
   const health = createHealth();
   const cache = createCacheClient(config.registry);
-  // The proxy has no policy of its own: it dials what the kubelet would have dialled.
-  const client = createUpstreamClient({ upstreams: config.upstreams, policy: "any", metrics, logger });
+  const live = createLiveUpstreams({ settings: settingsOf(config), metrics, logger });
+  const { client, targets } = live;
   const breaker = createCircuitBreaker({ window: CIRCUIT_WINDOW_MS });
   const proxyMetrics = createProxyMetrics(metrics, breaker);
   const sources = createBlobSources({ cache, client });
@@ -52,9 +65,6 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
     metrics: proxyMetrics,
     logger,
   });
-  // Virtual hosts are the registry's: clients reach the proxy by its own names only.
-  const upstreams = config.upstreams.map((upstream) => ({ ...upstream, hosts: [] }));
-  const targets = createTargetResolver({ upstreams, externalNames: ownNames(config.listen) });
   const listeners = createListeners({
     ...config.listen,
     createApp: () => createApp({ failover, targets, logger, metrics, accessLog: config.log.access }),
@@ -65,6 +75,7 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
     health,
     metrics,
     listeners,
+    reconfigure: (next) => live.replace(settingsOf(next)),
     services: [management, { name: "clients", stop: () => closeAll(cache, client) }, listeners],
   };
 }

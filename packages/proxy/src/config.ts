@@ -34,3 +34,6 @@ export const ProxyConfig = z.strictObject({
   shutdown: shutdownSchema(),
 });
 export type ProxyConfig = z.output<typeof ProxyConfig>;
+
+/** What may change while the process runs: the file is read anew when it does. */
+export const HOT_KEYS = ["upstreams"] as const satisfies readonly (keyof ProxyConfig)[];

@@ -1,8 +1,9 @@
 import { loadConfig } from "@cache-registry/runtime/config";
+import { createConfigWatch } from "@cache-registry/runtime/config-watch";
 import { runProcess } from "@cache-registry/runtime/lifecycle";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { composeProxy } from "./compose.ts";
-import { ProxyConfig } from "./config.ts";
+import { HOT_KEYS, ProxyConfig } from "./config.ts";
 
 export type ProxyOptions = {
   /** YAML configuration file. */
@@ -15,9 +16,12 @@ export type ProxyOptions = {
  * @throws ConfigError before anything listens
  */
 export async function runProxy({ file, env }: ProxyOptions): Promise<void> {
-  const config = loadConfig({ schema: ProxyConfig, file, env });
+  const load = (): ProxyConfig => loadConfig({ schema: ProxyConfig, file, env });
+  const config = load();
   const logger = createLogger({ component: "proxy", level: config.log.level });
-  const { health, services } = await composeProxy(config, logger);
+  const { health, metrics, services, reconfigure } = await composeProxy(config, logger);
+  const watched = { config, load, hot: HOT_KEYS, apply: reconfigure, health, metrics, logger };
+  const watch = file === undefined ? [] : [createConfigWatch({ file, ...watched })];
   logger.info({ registry: config.registry.url, hosts: config.listen.hosts }, "proxy configured");
-  await runProcess({ logger, health, services, ...config.shutdown });
+  await runProcess({ logger, health, services: [...services, ...watch], ...config.shutdown });
 }

@@ -1,7 +1,4 @@
-import { createUpstreamClient } from "@cache-registry/registry-client/client";
-import { createTargetResolver } from "@cache-registry/registry-client/target";
-import { createTraffic } from "@cache-registry/registry-client/traffic/traffic";
-import { findUpstream, isListed, tagRuleOf } from "@cache-registry/registry-client/upstream";
+import { createLiveUpstreams } from "@cache-registry/registry-client/live-upstreams";
 import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
 import { createCertificate } from "@cache-registry/runtime/certificate";
 import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
@@ -51,7 +48,13 @@ import { addStoreChecks } from "./store-checks.ts";
 
 const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arch}`];
 
-export type Composition = { readonly health: Health; readonly services: readonly Service[] };
+export type Composition = {
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly services: readonly Service[];
+  /** Goes on with another configuration, as far as that needs no restart: see HOT_KEYS. */
+  reconfigure(config: RegistryConfig): void;
+};
 
 /** All wiring of the registry process, in the order of the way of the data. */
 export async function compose(
@@ -75,19 +78,10 @@ export async function compose(
   const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
   const pulls = createPullRecorder({ metadata, logger });
 
-  const { upstreams, externalNames } = config;
-  const traffic = createTraffic({ metrics, isListed: (registry) => isListed(upstreams, registry) });
-  const client = createUpstreamClient({
-    upstreams,
-    traffic,
-    policy: config.upstreamPolicy,
-    airGapped: config.airGapped,
-    metrics,
-    logger,
-  });
-  const targets = createTargetResolver({ upstreams, externalNames });
+  const live = createLiveUpstreams({ settings: config, metrics, logger });
+  const { client, targets, traffic } = live;
   const pullMetrics = createPullThroughMetrics(metrics);
-  const tagPolicyOf = (registry: string, tag: string) => tagRuleOf(findUpstream(upstreams, registry), tag);
+  const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
   const manifestSource = createManifestSource({ metadata, client, storeManifest, tagPolicyOf, metrics: pullMetrics });
   const blobSource = createBlobSource({ blobs, metadata, client, digestLock, metrics: pullMetrics });
   const readManifest = createManifestReader({
@@ -210,6 +204,8 @@ export async function compose(
   const scrubSchedule = scheduledScrub(config, scrub, { logger, metrics });
   return {
     health,
+    metrics,
+    reconfigure: (next) => live.replace(next),
     services: [
       serverService({ name: "management", server: managementServer, listen: management }),
       // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.

@@ -102,3 +102,11 @@ export const RegistryConfig = section({
   }
 });
 export type RegistryConfig = z.output<typeof RegistryConfig>;
+
+/** What may change while the process runs: the file is read anew when it does. */
+export const HOT_KEYS = [
+  "upstreams",
+  "upstreamPolicy",
+  "externalNames",
+  "airGapped",
+] as const satisfies readonly (keyof RegistryConfig)[];

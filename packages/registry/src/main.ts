@@ -1,8 +1,9 @@
 import { loadConfig } from "@cache-registry/runtime/config";
+import { createConfigWatch } from "@cache-registry/runtime/config-watch";
 import { runProcess } from "@cache-registry/runtime/lifecycle";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { compose } from "./compose.ts";
-import { RegistryConfig } from "./config.ts";
+import { HOT_KEYS, RegistryConfig } from "./config.ts";
 import { assertFilesReadable } from "./config-files.ts";
 import { loadPlugins } from "./plugins.ts";
 
@@ -17,10 +18,16 @@ export type RegistryOptions = {
  * @throws ConfigError before anything listens
  */
 export async function runRegistry({ file, env }: RegistryOptions): Promise<void> {
-  const config = loadConfig({ schema: RegistryConfig, file, env });
-  assertFilesReadable(config);
+  const load = (): RegistryConfig => {
+    const config = loadConfig({ schema: RegistryConfig, file, env });
+    assertFilesReadable(config);
+    return config;
+  };
+  const config = load();
   const logger = createLogger({ component: "registry", level: config.log.level });
   const plugins = await loadPlugins(config.plugins);
-  const { health, services } = await compose(config, logger, plugins);
-  await runProcess({ logger, health, services, ...config.shutdown });
+  const { health, metrics, services, reconfigure } = await compose(config, logger, plugins);
+  const watched = { config, load, hot: HOT_KEYS, apply: reconfigure, health, metrics, logger };
+  const watch = file === undefined ? [] : [createConfigWatch({ file, ...watched })];
+  await runProcess({ logger, health, services: [...services, ...watch], ...config.shutdown });
 }

@@ -1,0 +1,82 @@
+import { randomBytes } from "node:crypto";
+import type { Readable } from "node:stream";
+import { silentLogger } from "@cache-registry/runtime/logger";
+import { createMetrics } from "@cache-registry/runtime/metrics";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createLiveUpstreams, type LiveUpstreams, type UpstreamSettings } from "./live-upstreams.ts";
+import {
+  answerJson,
+  createScriptedRegistry,
+  manifestBytes,
+  type ScriptedRegistry,
+} from "./testing/scripted-registry.ts";
+import { upstreamListSchema } from "./upstream.ts";
+
+const at = { registry: "a.example.com", repository: "app" };
+
+let former: ScriptedRegistry;
+let later: ScriptedRegistry;
+let live: LiveUpstreams;
+
+function settings(endpoint: string, more: object = {}): UpstreamSettings {
+  const upstreams = upstreamListSchema.parse([{ registry: at.registry, endpoints: [endpoint], ...more }]);
+  return { upstreams, upstreamPolicy: "listed" };
+}
+
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+beforeEach(async () => {
+  former = await createScriptedRegistry();
+  later = await createScriptedRegistry();
+  const metrics = createMetrics({ defaultMetrics: false });
+  live = createLiveUpstreams({ settings: settings(former.url), metrics, logger: silentLogger() });
+});
+afterEach(async () => {
+  await live.client.close();
+  await Promise.all([former.stop(), later.stop()]);
+});
+
+describe("createLiveUpstreams", () => {
+  it("asks by the new settings at once, names and tags included", async () => {
+    live.replace(settings(later.url, { paths: ["alias"], tags: [{ match: "^v", freeze: true }] }));
+    const digest = later.addManifest("app", manifestBytes("later"), "v1");
+    expect(await live.client.getManifest({ ...at, reference: "v1" })).toMatchObject({ digest });
+    expect(live.targets.resolve({ path: "alias/app" })).toMatchObject(at);
+    expect(live.tagRuleOf(at.registry, "v1")).toMatchObject({ freeze: true });
+    live.replace({ ...settings(later.url), airGapped: true });
+    await expect(live.client.getManifest({ ...at, reference: "v1" })).rejects.toMatchObject({
+      kind: "denied-by-policy",
+    });
+    expect(former.requests).toHaveLength(0);
+  });
+
+  it("lets what is under way end where it began, and closes that then", async () => {
+    const bytes = randomBytes(100_000);
+    let finish: () => void = () => undefined;
+    former.intercept = (_request, response) => {
+      response.writeHead(200, { "content-length": bytes.length });
+      response.write(bytes.subarray(0, 50_000));
+      finish = () => response.end(bytes.subarray(50_000));
+      return true;
+    };
+    const digest = `sha256:${"0".repeat(64)}`;
+    const blob = await live.client.getBlob({ ...at, digest });
+    live.replace(settings(later.url));
+    await expect(live.client.headBlob({ ...at, digest })).rejects.toMatchObject({ kind: "not-found" });
+    finish();
+    expect((await bytesOf(blob.stream)).equals(bytes)).toBe(true);
+    expect([former.requests.length, later.requests.length]).toEqual([1, 1]);
+  });
+
+  it("forgets no limit", async () => {
+    former.intercept = (_request, response) => answerJson(response, 429, {}, { "retry-after": "60" });
+    await live.client.getManifest({ ...at, reference: "v1" }).catch(() => undefined);
+    live.replace(settings(former.url, { concurrency: 3 }));
+    await expect(live.client.getManifest({ ...at, reference: "v1" })).rejects.toMatchObject({ kind: "rate-limited" });
+    expect(former.requests).toHaveLength(1);
+  });
+});
