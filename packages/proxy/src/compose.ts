@@ -27,7 +27,7 @@ export type Proxy = {
   /** All of them, the listeners last. */
   readonly services: readonly Service[];
   /** Goes on with another configuration, as far as that needs no restart: see HOT_KEYS. */
-  reconfigure(config: ProxyConfig): void;
+  readonly reconfigure: (config: ProxyConfig) => void;
 };
 
 /** Names under which clients reach us; a namespace that says so says nothing. */

@@ -53,7 +53,7 @@ export type Composition = {
   readonly metrics: Metrics;
   readonly services: readonly Service[];
   /** Goes on with another configuration, as far as that needs no restart: see HOT_KEYS. */
-  reconfigure(config: RegistryConfig): void;
+  readonly reconfigure: (config: RegistryConfig) => void;
 };
 
 /** All wiring of the registry process, in the order of the way of the data. */
