@@ -60,6 +60,9 @@ function rowsOf(key: string, schema: Schema): Row[] {
     );
   }
   if (schema.items?.properties) return [rowOf(key, schema), ...rowsOf(`${key}[]`, { ...schema.items })];
+  // One such object or a list of them: documented as one.
+  const object = schema.anyOf?.find(({ properties }) => properties);
+  if (object) return [{ ...rowOf(key, schema), allowed: "a mapping, or a list of them" }, ...rowsOf(key, object)];
   return [rowOf(key, schema)];
 }
 

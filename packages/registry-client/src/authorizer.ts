@@ -1,16 +1,13 @@
+import { isDeepStrictEqual } from "node:util";
+import { messageOf } from "@cache-registry/core/errors";
+import type { Logger } from "@cache-registry/runtime/logger";
 import type { Challenge } from "./challenge.ts";
-import {
-  anonymous,
-  type BasicCredentials,
-  basicAuthorization,
-  type CredentialSource,
-  createCredentialSource,
-  parseBasicAuthorization,
-} from "./credentials.ts";
+import { basicAuthorization, type Identity, parseBasicAuthorization } from "./credentials/identity.ts";
+import { type CredentialSource, createCredentialSource } from "./credentials/source.ts";
 import { createRecentMap } from "./recent-map.ts";
-import type { TokenDemand, TokenRequest, TokenSource } from "./token.ts";
+import type { Exchangeable, TokenDemand, TokenRequest, TokenSource } from "./token.ts";
 import type { Upstream } from "./upstream.ts";
-import { UpstreamError } from "./upstream-error.ts";
+import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
 
 export type AuthorizationContext = {
   readonly upstream: Upstream;
@@ -35,9 +32,14 @@ export type Authorizer = {
   ): Promise<string | undefined>;
 };
 
+/** Credentials, and the header that was refused. */
+type Offer = { readonly identity: Exchangeable | undefined; readonly refused: string | undefined };
+
 type Known = { readonly scheme: "basic" } | { readonly scheme: "bearer"; readonly demand: TokenDemand };
 
 const MAX_KNOWN = 2000;
+const MAX_COMPLAINTS = 100;
+const COMPLAINT_INTERVAL_MS = 60_000;
 const MAX_SCOPES = 5;
 const MAX_SCOPE_LENGTH = 512;
 
@@ -65,46 +67,84 @@ function demandOf(challenges: readonly Challenge[], repository: string): TokenDe
   return realm === undefined ? undefined : { realm, service, scopes: scopesOf(scope, repository) };
 }
 
+export type AuthorizerDeps = {
+  readonly tokens: TokenSource;
+  readonly logger: Logger;
+};
+
 /** Answers the challenges of upstreams, and remembers per repository what they asked for. */
-export function createAuthorizer(tokens: TokenSource): Authorizer {
+export function createAuthorizer({ tokens, logger }: AuthorizerDeps): Authorizer {
   const sources = new WeakMap<object, CredentialSource>();
   const known = createRecentMap<string, Known>(MAX_KNOWN);
+  const complaints = createRecentMap<string, number>(MAX_COMPLAINTS);
   const keyOf = ({ upstream, endpoint, repository }: AuthorizationContext): string =>
     `${upstream.registry} ${endpoint.origin} ${repository}`;
 
-  function sourceOf({ credentials }: Upstream): CredentialSource {
-    if (!credentials) return anonymous;
+  function sourceOf({ credentials }: Upstream): CredentialSource | undefined {
+    if (!credentials) return undefined;
     const source = sources.get(credentials) ?? createCredentialSource(credentials);
     sources.set(credentials, source);
     return source;
   }
 
-  async function credentialsOf({
-    upstream,
-    authorization,
-  }: AuthorizationContext): Promise<BasicCredentials | undefined> {
+  /** Every request would tell it again. */
+  function complain(registry: string, error: unknown): void {
+    const key = `${registry} ${messageOf(error)}`;
+    if (performance.now() - (complaints.get(key) ?? Number.NEGATIVE_INFINITY) < COMPLAINT_INTERVAL_MS) return;
+    complaints.set(key, performance.now());
+    logger.warn({ upstream: registry, err: error }, "credentials of an upstream cannot be had");
+  }
+
+  /** `refused`: what was given before and did not help. */
+  async function identityOf(context: AuthorizationContext, refused?: Identity): Promise<Identity | undefined> {
+    const { upstream, authorization, signal } = context;
     if (authorization !== undefined) return parseBasicAuthorization(authorization);
     try {
-      return await sourceOf(upstream).read();
+      return await sourceOf(upstream)?.read({ ...context, refused });
     } catch (error) {
-      throw new UpstreamError("its credentials cannot be read", {
-        kind: "unauthorized",
-        registry: upstream.registry,
-        cause: error,
-      });
+      signal?.throwIfAborted();
+      complain(upstream.registry, error);
+      const { registry } = upstream;
+      throw new UpstreamError("its credentials cannot be had", { kind: "unauthorized", registry, cause: error });
     }
   }
 
-  async function headerOf(context: AuthorizationContext, way: Known, refused?: string): Promise<string | undefined> {
-    const credentials = await credentialsOf(context);
-    if (way.scheme === "basic") return credentials && basicAuthorization(credentials);
+  async function bearer(context: AuthorizationContext, demand: TokenDemand, offer: Offer): Promise<string> {
     const { upstream, endpoint, signal } = context;
-    const request: TokenRequest = { upstream, endpoint, demand: way.demand, credentials, signal };
+    const request: TokenRequest = { upstream, endpoint, demand, identity: offer.identity, signal };
     const held = await tokens.get(request);
-    if (`Bearer ${held}` !== refused) return `Bearer ${held}`;
+    if (`Bearer ${held}` !== offer.refused) return `Bearer ${held}`;
     // Revoked, or expired by the registry's clock.
     tokens.forget(request);
     return `Bearer ${await tokens.get(request)}`;
+  }
+
+  async function headerFor(
+    context: AuthorizationContext,
+    way: Known,
+    identity: Identity | undefined,
+    refused: string | undefined,
+  ): Promise<string | undefined> {
+    if (identity?.kind === "registry-token") return `Bearer ${identity.token}`;
+    if (way.scheme === "bearer") return bearer(context, way.demand, { identity, refused });
+    return identity?.kind === "basic" ? basicAuthorization(identity) : undefined;
+  }
+
+  /** With other credentials than before, when there are such: what was held may have expired or been replaced. */
+  async function headerOf(context: AuthorizationContext, way: Known, refused?: string): Promise<string | undefined> {
+    const identity = await identityOf(context);
+    let failure: UpstreamError | undefined;
+    try {
+      const header = await headerFor(context, way, identity, refused);
+      if (header === undefined || header !== refused) return header;
+    } catch (error) {
+      if (!isUpstreamError(error) || error.kind !== "unauthorized") throw error;
+      failure = error;
+    }
+    const other = identity && (await identityOf(context, identity));
+    if (other && !isDeepStrictEqual(other, identity)) return headerFor(context, way, other, refused);
+    if (failure) throw failure;
+    return undefined;
   }
 
   /** A bearer token of the caller's own is what it is: there is nothing to exchange. */

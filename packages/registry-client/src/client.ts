@@ -71,7 +71,7 @@ const MAX_UNLISTED = 256;
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
   const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
   const transport = createTransport({ upstreams, policy, resolve });
-  const authorizer = createAuthorizer(createTokenSource({ transport, logger }));
+  const authorizer = createAuthorizer({ tokens: createTokenSource({ transport, logger }), logger });
   const isKnown = (registry: string): boolean => isListed(upstreams, registry);
   const { traffic = createTraffic({ metrics: options.metrics, isListed: isKnown }) } = options;
   const exchange = createExchange({ transport, authorizer, traffic, logger });

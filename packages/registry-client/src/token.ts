@@ -3,11 +3,11 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import { createSingleFlight } from "@cache-registry/runtime/single-flight";
 import { z } from "zod";
 import { readCapped } from "./body.ts";
-import { type BasicCredentials, basicAuthorization } from "./credentials.ts";
+import { type BasicIdentity, basicAuthorization, type Identity } from "./credentials/identity.ts";
 import { failureOf, failureOfStatus } from "./failure.ts";
 import { judgeRealm } from "./realm.ts";
 import { createRecentMap } from "./recent-map.ts";
-import type { Transport } from "./transport.ts";
+import type { Transport, TransportRequest } from "./transport.ts";
 import type { Upstream } from "./upstream.ts";
 import { UpstreamError } from "./upstream-error.ts";
 
@@ -16,6 +16,7 @@ const DEFAULT_LIFETIME_S = 60;
 const MAX_LIFETIME_S = 24 * 3600;
 const MAX_ANSWER_BYTES = 256 * 1024;
 const MAX_TOKENS = 2000;
+const CLIENT_ID = "cache-registry";
 /** Name, connection, answer and body of one token request together. */
 const FETCH_TIMEOUT_MS = 30_000;
 
@@ -29,7 +30,11 @@ const TokenText = z
 const TokenAnswer = z.object({
   token: TokenText.optional().catch(undefined),
   access_token: TokenText.optional().catch(undefined),
-  expires_in: z.number().positive().max(MAX_LIFETIME_S).catch(DEFAULT_LIFETIME_S),
+  expires_in: z
+    .number()
+    .positive()
+    .transform((seconds) => Math.min(seconds, MAX_LIFETIME_S))
+    .catch(DEFAULT_LIFETIME_S),
 });
 
 /** What a bearer challenge asks for. */
@@ -40,13 +45,16 @@ export type TokenDemand = {
   readonly scopes: readonly string[];
 };
 
+/** What a token service can be shown. */
+export type Exchangeable = Extract<Identity, { kind: "basic" | "identity-token" }>;
+
 export type TokenRequest = {
   readonly upstream: Upstream;
   /** The endpoint that gave the challenge. */
   readonly endpoint: URL;
   readonly demand: TokenDemand;
   /** Undefined: anonymous. */
-  readonly credentials: BasicCredentials | undefined;
+  readonly identity: Exchangeable | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -64,11 +72,39 @@ export type TokenSourceOptions = {
   readonly now?: () => number;
 };
 
-function keyOf({ upstream, endpoint, demand, credentials }: TokenRequest): string {
-  const identity = credentials
-    ? createHash("sha256").update(`${credentials.username}\0${credentials.password}`).digest("base64")
-    : "anonymous";
-  return JSON.stringify([upstream.registry, endpoint.origin, demand.realm, demand.service, demand.scopes, identity]);
+/** Only a hash is kept, so that no old secret stays in memory for its tokens' sake. */
+function fingerprint(identity: Exchangeable): string {
+  const secrets = identity.kind === "basic" ? [identity.username, identity.password] : [identity.token];
+  return createHash("sha256")
+    .update(JSON.stringify([identity.kind, ...secrets]))
+    .digest("base64");
+}
+
+function keyOf({ upstream, endpoint, demand, identity }: TokenRequest): string {
+  const who = identity ? fingerprint(identity) : "anonymous";
+  return JSON.stringify([upstream.registry, endpoint.origin, demand.realm, demand.service, demand.scopes, who]);
+}
+
+type Ask = Pick<TransportRequest, "url" | "method" | "headers" | "body">;
+
+const COMMON_HEADERS = { accept: "application/json", "accept-encoding": "identity" };
+
+/** Distribution token specification: GET, with a password or anonymously. */
+function getRequest(realm: URL, { service, scopes }: TokenDemand, basic: BasicIdentity | undefined): Ask {
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set("service", service);
+  for (const scope of scopes) url.searchParams.append("scope", scope);
+  const authorization = basic && { authorization: basicAuthorization(basic) };
+  return { url, method: "GET", headers: { ...COMMON_HEADERS, ...authorization } };
+}
+
+/** Distribution token specification, OAuth2: the refresh token in the body of a POST. */
+function postRequest(realm: URL, { service, scopes }: TokenDemand, refreshToken: string): Ask {
+  const form = new URLSearchParams({ grant_type: "refresh_token", refresh_token: refreshToken, client_id: CLIENT_ID });
+  if (service !== undefined) form.set("service", service);
+  form.set("scope", scopes.join(" "));
+  const headers = { ...COMMON_HEADERS, "content-type": "application/x-www-form-urlencoded" };
+  return { url: realm, method: "POST", headers, body: form.toString() };
 }
 
 /** Spares a token its last seconds: it must still be valid when it arrives. */
@@ -82,38 +118,27 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
   const held = createRecentMap<string, { readonly token: string; readonly expires: number }>(MAX_TOKENS);
   const flights = createSingleFlight<string>();
 
-  function urlOf({ upstream, endpoint, demand }: TokenRequest): { url: URL; trusted: boolean } {
+  function requestOf({ upstream, endpoint, demand, identity }: TokenRequest): Ask {
     const { url, trusted } = judgeRealm(demand.realm, endpoint);
     if (!url) {
       throw new UpstreamError("its token service is refused", { kind: "invalid", registry: upstream.registry });
     }
-    if (demand.service !== undefined) url.searchParams.set("service", demand.service);
-    for (const scope of demand.scopes) url.searchParams.append("scope", scope);
-    return { url, trusted };
-  }
-
-  async function ask(request: TokenRequest): Promise<{ status: number; retryAfter: string | undefined; body: Buffer }> {
-    const { upstream, credentials } = request;
-    const { url, trusted } = urlOf(request);
-    if (credentials && !trusted) {
+    if (identity && !trusted) {
       logger.warn(
         { upstream: upstream.registry, realm: url.host },
         "token service outside the registry's domain: asked anonymously",
       );
     }
+    const shown = trusted ? identity : undefined;
+    return shown?.kind === "identity-token" ? postRequest(url, demand, shown.token) : getRequest(url, demand, shown);
+  }
+
+  async function ask(request: TokenRequest): Promise<{ status: number; retryAfter: string | undefined; body: Buffer }> {
+    const { upstream } = request;
+    const asked = requestOf(request);
     const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
     try {
-      const response = await transport.send({
-        upstream,
-        url,
-        method: "GET",
-        headers: {
-          accept: "application/json",
-          "accept-encoding": "identity",
-          ...(credentials && trusted ? { authorization: basicAuthorization(credentials) } : {}),
-        },
-        signal,
-      });
+      const response = await transport.send({ upstream, ...asked, signal });
       const body = await readCapped(response.body, MAX_ANSWER_BYTES);
       const retryAfter = response.headers["retry-after"];
       return { status: response.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined, body };

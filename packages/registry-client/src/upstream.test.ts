@@ -44,6 +44,23 @@ describe("the schema", () => {
     [{ registry: "a.io", hosts: ["a b"] }, "hosts.0"],
     [{ registry: "a.io", credentials: { username: "u" } }, "password"],
     [{ registry: "a.io", credentials: { username: "u", usernameFile: "f", password: "p" } }, "username"],
+    [{ registry: "a.io", credentials: {} }, "exactly one of"],
+    [{ registry: "a.io", credentials: { helper: "x", provider: "ecr" } }, "exactly one of"],
+    [{ registry: "a.io", credentials: { provider: "gcp", region: "x" } }, "region is for provider ecr only"],
+    [{ registry: "a.io", credentials: { helper: "x", tenantId: "y" } }, "tenantId is for provider acr only"],
+    [{ registry: "a.io", credentials: { helper: "x", prefix: "/team" } }, "prefix"],
+    [{ registry: "a.io", credentials: [{ helper: "x" }, { helper: "y" }] }, "two entries have no prefix"],
+    [
+      {
+        registry: "a.io",
+        credentials: [
+          { prefix: "p", helper: "x" },
+          { prefix: "p", helper: "y" },
+        ],
+      },
+      "listed twice",
+    ],
+    [{ registry: "a.io", credentials: [{ helper: "x" }, { prefix: "p", username: "y" }] }, "password"],
     [{ registry: "a.io", tls: { certFile: "c" } }, "keyFile"],
     [{ registry: "a.io", tagTtl: "soon" }, "tagTtl"],
     [{ registry: "a.io", tags: [{ match: "(" }] }, "tags.0.match"],

@@ -1,7 +1,8 @@
 import { DOCKER_HUB, normalizeRegistry } from "@cache-registry/core/image-reference";
 import { isRepositoryName } from "@cache-registry/core/repository-name";
-import { duration, filePath, httpUrl, secretText, section } from "@cache-registry/runtime/config-types";
+import { duration, filePath, httpUrl, section } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
+import { credentialsSchema } from "./credentials/config.ts";
 
 const DOCKER_HUB_ENDPOINT = "https://registry-1.docker.io";
 
@@ -42,21 +43,6 @@ const hostName = z
   .transform((text) => text.toLowerCase())
   .meta({ allowed: "a host name with an optional port" });
 
-export const credentialsSchema = z
-  .strictObject({
-    username: z.string().min(1).optional().describe("User name"),
-    password: secretText().optional().describe("Password or access token; prefer passwordFile"),
-    usernameFile: filePath().optional().describe("File with the user name; read again when it changes"),
-    passwordFile: filePath().optional().describe("File with the password; read again when it changes"),
-  })
-  .refine((given) => (given.username === undefined) !== (given.usernameFile === undefined), {
-    error: "exactly one of username and usernameFile is needed",
-  })
-  .refine((given) => (given.password === undefined) !== (given.passwordFile === undefined), {
-    error: "exactly one of password and passwordFile is needed",
-  });
-export type CredentialsConfig = z.output<typeof credentialsSchema>;
-
 export const upstreamTlsSchema = z
   .strictObject({
     caFile: filePath().optional().describe("Certificate authorities trusted besides the system's, PEM"),
@@ -94,7 +80,7 @@ export const upstreamSchema = z.strictObject({
   endpoints: z.array(httpUrl()).default([]).describe("Where it is asked, in order; https://<registry> when empty"),
   paths: z.array(pathComponent).default([]).describe("First path components that mean this registry"),
   hosts: z.array(hostName).default([]).describe("Host headers that mean this registry"),
-  credentials: credentialsSchema.optional().describe("Anonymous when left out"),
+  credentials: credentialsSchema.optional().describe("Who we are to it; anonymous when left out"),
   tls: upstreamTlsSchema.optional(),
   tagTtl: duration("10m").describe("How long a tag is served without asking upstream"),
   tags: z.array(tagRuleSchema).default([]).describe("Exceptions from tagTtl; the first that matches counts"),

@@ -1,4 +1,5 @@
 import { accessSync, constants } from "node:fs";
+import { filesOfCredentials } from "@cache-registry/registry-client/credentials/config";
 import { ConfigError } from "@cache-registry/runtime/config";
 import type { RegistryConfig } from "./config.ts";
 
@@ -12,8 +13,7 @@ function filesOf({
   const ofUpstreams = upstreams.flatMap(({ credentials, tls }, index) => {
     const key = `upstreams.${index}`;
     return [
-      [`${key}.credentials.usernameFile`, credentials?.usernameFile],
-      [`${key}.credentials.passwordFile`, credentials?.passwordFile],
+      ...filesOfCredentials(credentials).map(([name, path]) => [`${key}.credentials.${name}`, path] as const),
       [`${key}.tls.caFile`, tls?.caFile],
       [`${key}.tls.certFile`, tls?.certFile],
       [`${key}.tls.keyFile`, tls?.keyFile],

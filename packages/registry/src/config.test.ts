@@ -33,10 +33,35 @@ describe("RegistryConfig", () => {
   });
 });
 
+describe("credentials of upstreams", () => {
+  const credentials = (text: string) => load({ CREG_UPSTREAMS: `[{registry: a.io, credentials: ${text}}]` });
+
+  it("are one entry or a list", () => {
+    expect(credentials("{helper: ecr-login}").upstreams[0]?.credentials).toEqual([{ helper: "ecr-login" }]);
+    expect(credentials("[{provider: ecr}, {prefix: team, helper: x}]").upstreams[0]?.credentials).toHaveLength(2);
+  });
+
+  it.each([
+    ["{provider: aws}", /upstreams\.0\.credentials\.provider: .*expected one of ecr, gcp, acr/],
+    ["{helper: ../evil}", /upstreams\.0\.credentials\.helper: .*expected the name of a docker credential helper/],
+    ["[{provider: aws}]", /upstreams\.0\.credentials\.0\.provider: /],
+    ["{user: hunter2}", /upstreams\.0\.credentials\.user: unknown key; allowed here: prefix, username, /],
+    ["hunter2", /upstreams\.0\.credentials: .*expected a mapping or a list/],
+    ["{}", /upstreams\.0\.credentials: exactly one of username and password, dockerConfigFile, helper, provider/],
+  ])("%s are refused", (text, message) => {
+    expect(() => credentials(text)).toThrow(message);
+    expect(() => credentials(text)).not.toThrow(/hunter2/);
+  });
+});
+
 describe("assertFilesReadable", () => {
   it("names every key whose file is not there", () => {
     const upstream =
       "[{registry: quay.io, credentials: {username: a, passwordFile: /nowhere/p}, tls: {caFile: /nowhere/ca}}]";
+    const list = "[{prefix: a, dockerConfigFile: /nowhere/d}, {provider: gcp, credentialsFile: /nowhere/g}]";
+    const several = load({ CREG_UPSTREAMS: `[{registry: quay.io, credentials: ${list}}]` });
+    expect(() => assertFilesReadable(several)).toThrow("upstreams.0.credentials.0.dockerConfigFile");
+    expect(() => assertFilesReadable(several)).toThrow("upstreams.0.credentials.1.credentialsFile");
     const config = load({ CREG_AUTH__HTPASSWDFILE: "/nowhere/htpasswd", CREG_UPSTREAMS: upstream });
     expect(() => assertFilesReadable(config)).toThrow(ConfigError);
     for (const key of ["auth.htpasswdFile", "upstreams.0.credentials.passwordFile", "upstreams.0.tls.caFile"]) {
