@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { messageOf } from "@cache-registry/core/errors";
+import type { Environment } from "@cache-registry/runtime/cloud/cloud-request";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Challenge } from "./challenge.ts";
 import { basicAuthorization, type Identity, parseBasicAuthorization } from "./credentials/identity.ts";
 import { type CredentialSource, createCredentialSource } from "./credentials/source.ts";
 import { createRecentMap } from "./recent-map.ts";
 import type { Exchangeable, TokenDemand, TokenRequest, TokenSource } from "./token.ts";
+import type { Transport } from "./transport.ts";
 import type { Upstream } from "./upstream.ts";
 import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
 
@@ -69,11 +71,14 @@ function demandOf(challenges: readonly Challenge[], repository: string): TokenDe
 
 export type AuthorizerDeps = {
   readonly tokens: TokenSource;
+  readonly transport: Transport;
   readonly logger: Logger;
+  /** For tests: where clouds' credentials are looked for. */
+  readonly env?: Environment | undefined;
 };
 
 /** Answers the challenges of upstreams, and remembers per repository what they asked for. */
-export function createAuthorizer({ tokens, logger }: AuthorizerDeps): Authorizer {
+export function createAuthorizer({ tokens, transport, logger, env = process.env }: AuthorizerDeps): Authorizer {
   const sources = new WeakMap<object, CredentialSource>();
   const known = createRecentMap<string, Known>(MAX_KNOWN);
   const complaints = createRecentMap<string, number>(MAX_COMPLAINTS);
@@ -82,7 +87,7 @@ export function createAuthorizer({ tokens, logger }: AuthorizerDeps): Authorizer
 
   function sourceOf({ credentials }: Upstream): CredentialSource | undefined {
     if (!credentials) return undefined;
-    const source = sources.get(credentials) ?? createCredentialSource(credentials);
+    const source = sources.get(credentials) ?? createCredentialSource(credentials, { transport, env });
     sources.set(credentials, source);
     return source;
   }

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
+import type { Environment } from "@cache-registry/runtime/cloud/cloud-request";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";
@@ -64,6 +65,8 @@ export type UpstreamClientOptions = {
   readonly userAgent?: string;
   /** For tests: as `dns.lookup`. */
   readonly resolve?: Resolve;
+  /** For tests: where clouds' credentials are looked for. */
+  readonly env?: Environment;
 };
 
 const MAX_UNLISTED = 256;
@@ -71,7 +74,12 @@ const MAX_UNLISTED = 256;
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
   const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
   const transport = createTransport({ upstreams, policy, resolve });
-  const authorizer = createAuthorizer({ tokens: createTokenSource({ transport, logger }), logger });
+  const authorizer = createAuthorizer({
+    tokens: createTokenSource({ transport, logger }),
+    transport,
+    logger,
+    env: options.env,
+  });
   const isKnown = (registry: string): boolean => isListed(upstreams, registry);
   const { traffic = createTraffic({ metrics: options.metrics, isListed: isKnown }) } = options;
   const exchange = createExchange({ transport, authorizer, traffic, logger });

@@ -40,7 +40,7 @@ const entryShape = {
     .optional()
     .describe("Tokens of a cloud: Amazon ECR, Google's gcr.io and pkg.dev, Azure Container Registry"),
   region: text().optional().describe("ecr: region of the registry; default: the one in its name"),
-  roleArn: text().optional().describe("ecr: role to assume; default: AWS_ROLE_ARN"),
+  roleArn: text().optional().describe("ecr: role to assume with the credentials that were found"),
   credentialsFile: filePath()
     .optional()
     .describe("gcp: service account key or workload identity configuration; default: GOOGLE_APPLICATION_CREDENTIALS"),
@@ -64,7 +64,7 @@ const PAIR = ["username", "usernameFile", "password", "passwordFile"] as const;
 
 const entrySchema = z.strictObject(entryShape).superRefine((entry, context) => {
   const complain = (message: string, key?: string): void =>
-    void context.addIssue({ code: "custom", message, path: key === undefined ? [] : [key] });
+    context.addIssue({ code: "custom", message, path: key === undefined ? [] : [key] });
   const forms: Form[] = FORMS.filter((form) =>
     form === "username and password" ? PAIR.some((key) => entry[key] !== undefined) : entry[form] !== undefined,
   );

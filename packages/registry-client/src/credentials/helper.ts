@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
-import { createRenewed, type Renewed } from "@cache-registry/runtime/renewed";
+import { createRenewed } from "@cache-registry/runtime/renewed";
 import { z } from "zod";
 import { basicIdentity, type Identity } from "./identity.ts";
+import type { HeldIdentity } from "./question.ts";
 
 /** What a helper may be called; nothing that leads to another folder or is an option. */
 export function isHelperName(name: string): boolean {
@@ -106,8 +107,6 @@ export async function askHelper(options: HelperOptions): Promise<Identity | unde
   if (username === "" && secret === "") return undefined;
   return username === TOKEN_USER ? { kind: "identity-token", token: secret } : basicIdentity(username, secret);
 }
-
-export type HeldIdentity = Renewed<Identity | undefined>;
 
 /** What a helper says, held for some minutes; one run at a time. */
 export function createHelper(options: HelperOptions): HeldIdentity {

@@ -1,19 +1,11 @@
 import { messageOf } from "@cache-registry/core/errors";
 import { createSecretFile } from "@cache-registry/runtime/secret";
-import type { Upstream } from "../upstream.ts";
 import type { CredentialsConfig, CredentialsEntry } from "./config.ts";
 import { type DockerConfig, findInDockerConfig, isPathPrefix, parseDockerConfig, serverOf } from "./docker-config.ts";
-import { createHelper, type HeldIdentity, isHelperName } from "./helper.ts";
+import { createHelper, isHelperName } from "./helper.ts";
 import { basicIdentity, type Identity } from "./identity.ts";
-
-export type CredentialQuestion = {
-  readonly upstream: Upstream;
-  readonly endpoint: URL;
-  readonly repository: string;
-  /** What was given before and refused: it is asked for anew where it was only held. */
-  readonly refused?: Identity | undefined;
-  readonly signal?: AbortSignal | undefined;
-};
+import { createProvider, type ProviderDeps } from "./provider.ts";
+import type { CredentialQuestion, HeldIdentity } from "./question.ts";
 
 export type CredentialSource = {
   /** Undefined: anonymous. @throws Error without secrets, naming what cannot be read or asked, or the signal's reason */
@@ -85,16 +77,22 @@ function createDockerConfigSource(path: string): CredentialSource {
   };
 }
 
-function createEntrySource(entry: CredentialsEntry): CredentialSource {
+function createProviderSource(identityOf: ReturnType<typeof createProvider>): CredentialSource {
+  return { read: async (question) => readHeld(identityOf(question), question) };
+}
+
+function createEntrySource(entry: CredentialsEntry, deps: ProviderDeps): CredentialSource {
+  const { provider } = entry;
+  if (provider !== undefined) return createProviderSource(createProvider({ ...entry, provider }, deps));
   if (entry.dockerConfigFile !== undefined) return createDockerConfigSource(entry.dockerConfigFile);
   if (entry.helper !== undefined) return createHelperSource(entry.helper);
   return createPairSource(entry);
 }
 
 /** What was configured for an upstream: of several entries the one with the longest prefix of the repository's path. */
-export function createCredentialSource(config: CredentialsConfig): CredentialSource {
+export function createCredentialSource(config: CredentialsConfig, deps: ProviderDeps): CredentialSource {
   const entries = config
-    .map((entry) => ({ prefix: entry.prefix ?? "", source: createEntrySource(entry) }))
+    .map((entry) => ({ prefix: entry.prefix ?? "", source: createEntrySource(entry, deps) }))
     .sort((a, b) => b.prefix.length - a.prefix.length);
   return {
     async read(question) {
