@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { messageOf } from "@cache-registry/core/errors";
-import type { Environment } from "@cache-registry/runtime/cloud/cloud-request";
+import type { Environment } from "@cache-registry/runtime/cloud-identity/cloud-request";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Challenge } from "./challenge.ts";
 import { basicAuthorization, type Identity, parseBasicAuthorization } from "./credentials/identity.ts";

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
-import type { Environment } from "@cache-registry/runtime/cloud/cloud-request";
+import type { Environment } from "@cache-registry/runtime/cloud-identity/cloud-request";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";

@@ -1,13 +1,13 @@
-import { awsEndpoint, createAwsCredentials } from "@cache-registry/runtime/cloud/aws-credentials";
-import { signRequest } from "@cache-registry/runtime/cloud/aws-sts";
+import { awsEndpoint, createAwsCredentials } from "@cache-registry/runtime/cloud-identity/aws-credentials";
+import { signRequest } from "@cache-registry/runtime/cloud-identity/aws-sts";
 import {
-  CloudError,
   type Environment,
   lifetimeOf,
   parseJson,
   refusal,
   type SendCloudRequest,
-} from "@cache-registry/runtime/cloud/cloud-request";
+  unusable,
+} from "@cache-registry/runtime/cloud-identity/cloud-request";
 import { createRenewed } from "@cache-registry/runtime/renewed";
 import { z } from "zod";
 import { decodeBasic } from "./identity.ts";
@@ -19,11 +19,11 @@ const NAME =
 
 type Place = { readonly region: string; readonly domain: string; readonly api: string };
 
-/** Where the API of a registry is. @throws CloudError when the region is not known */
+/** Where the API of a registry is. @throws IdentityError when the region is not known */
 export function placeOf(registry: string, region: string | undefined, env: Environment): Place {
   const [, fips = "", named, suffix = ""] = NAME.exec(registry) ?? [];
   const chosen = region ?? named ?? (env.AWS_REGION || env.AWS_DEFAULT_REGION);
-  if (!chosen) throw new CloudError(`the name ${registry} tells no region: the key region is needed`);
+  if (!chosen) throw unusable(`the name ${registry} tells no region: the key region is needed`);
   const domain = suffix.endsWith(".cn") || chosen.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com";
   const service = fips === "" ? "api.ecr" : "ecr-fips";
   return { region: chosen, domain, api: `https://${service}.${chosen}.${domain}/` };
@@ -61,7 +61,7 @@ export function createEcr({ registry, region, roleArn, send, env }: EcrOptions):
       const parsed = Answer.safeParse(parseJson(answer.text));
       const [data] = parsed.data?.authorizationData ?? [];
       const identity = data && decodeBasic(data.authorizationToken);
-      if (!identity) throw new CloudError(`${url.host}: gave no token`);
+      if (!identity) throw unusable(`${url.host}: gave no token`);
       return { value: identity, lifetime: lifetimeOf(data.expiresAt, answer) };
     },
   });

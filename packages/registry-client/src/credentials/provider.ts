@@ -1,11 +1,13 @@
 import {
   createCloudRequests,
   type Environment,
-  type SendCloudRequest,
-} from "@cache-registry/runtime/cloud/cloud-request";
-import { createGoogleToken } from "@cache-registry/runtime/cloud/google-token";
+  type Fetch,
+} from "@cache-registry/runtime/cloud-identity/cloud-request";
+import { createGoogleTokens } from "@cache-registry/runtime/cloud-identity/google-credentials-file";
+import { createRenewed } from "@cache-registry/runtime/renewed";
 import type { Transport } from "../transport.ts";
 import { createAcr } from "./acr.ts";
+import { createCloudFetch } from "./cloud-fetch.ts";
 import type { CredentialsEntry, Provider } from "./config.ts";
 import { createEcr } from "./ecr.ts";
 import { basicIdentity } from "./identity.ts";
@@ -16,18 +18,22 @@ export type ProviderDeps = { readonly transport: Transport; readonly env: Enviro
 /** Google's registries take an access token as the password of this user. */
 const GOOGLE_USER = "oauth2accesstoken";
 
-function createGoogle(send: SendCloudRequest, env: Environment, { credentialsFile }: CredentialsEntry): HeldIdentity {
-  const token = createGoogleToken({ send, env, credentialsFile });
-  let held: { readonly token: string; readonly identity: ReturnType<typeof basicIdentity> } | undefined;
-  return {
-    async get(signal) {
-      const current = await token.get(signal);
-      const identity = held?.token === current ? held.identity : basicIdentity(GOOGLE_USER, current);
-      held = { token: current, identity };
-      return identity;
+const GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform";
+
+function createGoogle({ credentialsFile }: CredentialsEntry, env: Environment, fetch: Fetch): HeldIdentity {
+  const tokens = createGoogleTokens({ scope: GOOGLE_SCOPE, env, credentialsFile, fetch });
+  const held = createRenewed({
+    async obtain() {
+      const { value, expiresAt } = await tokens.token();
+      return { value: basicIdentity(GOOGLE_USER, value), lifetime: expiresAt - Date.now() };
     },
+  });
+  return {
+    get: (signal) => held.get(signal),
     refuse(identity) {
-      if (held && held.identity === identity) token.refuse(held.token);
+      if (identity?.kind !== "basic") return;
+      tokens.forget(identity.password);
+      held.refuse(identity);
     },
   };
 }
@@ -37,13 +43,13 @@ export function createProvider(
   entry: CredentialsEntry & { readonly provider: Provider },
   { transport, env }: ProviderDeps,
 ): (question: CredentialQuestion) => HeldIdentity {
-  const send = createCloudRequests(env);
+  const fetch = createCloudFetch(env);
   const held = new Map<string, HeldIdentity>();
 
   function create({ upstream, endpoint }: CredentialQuestion): HeldIdentity {
-    if (entry.provider === "gcp") return createGoogle(send, env, entry);
-    if (entry.provider === "acr") return createAcr({ ...entry, send, env, transport, upstream, endpoint });
-    return createEcr({ ...entry, registry: upstream.registry, send, env });
+    if (entry.provider === "gcp") return createGoogle(entry, env, fetch);
+    if (entry.provider === "acr") return createAcr({ entry, fetch, env, transport, upstream, endpoint });
+    return createEcr({ ...entry, registry: upstream.registry, send: createCloudRequests(fetch), env });
   }
 
   return (question) => {

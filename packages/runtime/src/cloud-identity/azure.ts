@@ -1,13 +1,16 @@
-import { createSecretFile } from "../secret.ts";
+import { createSecretFile, type SecretFile } from "../secret.ts";
 import { requestToken } from "./token-request.ts";
 import { createTokenSource, type TokenSource } from "./token-source.ts";
 
 export type AzureIdentity = {
   /** What the token is for, such as https://storage.azure.com, without a slash at the end. */
   readonly resource: string;
-  /** Usually process.env: what AKS gives to pods with a workload identity, or AZURE_CLIENT_ID alone. */
+  /** Usually process.env: what AKS gives to pods with a workload identity, AZURE_CLIENT_SECRET, or AZURE_CLIENT_ID alone. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly fetch?: typeof globalThis.fetch;
+  /** Instead of AZURE_CLIENT_SECRET and AZURE_FEDERATED_TOKEN_FILE. */
+  readonly clientSecretFile?: string | undefined;
+  /** The machine's own metadata service is asked without it. */
+  readonly fetch?: typeof globalThis.fetch | undefined;
   readonly now?: () => number;
   /** For tests: where the instance metadata service is. */
   readonly metadataUrl?: string;
@@ -15,23 +18,46 @@ export type AzureIdentity = {
 
 const INSTANCE_METADATA = "http://169.254.169.254";
 
+/** What proves to the directory who asks; fields of the form. */
+type Proof = () => Promise<Readonly<Record<string, string>>>;
+
 /**
- * Tokens of the process's own identity: with AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID and AZURE_CLIENT_ID the workload
- * identity of the pod, otherwise the machine's managed identity (that of AZURE_CLIENT_ID, where it has several).
+ * Tokens of an application with AZURE_TENANT_ID, AZURE_CLIENT_ID and a secret; with AZURE_FEDERATED_TOKEN_FILE instead of
+ * the secret those of the pod's workload identity; without either those of the machine's managed identity (that of
+ * AZURE_CLIENT_ID, where it has several).
  */
-export function createAzureTokens({ env, ...deps }: AzureIdentity): TokenSource {
-  const { AZURE_FEDERATED_TOKEN_FILE: file, AZURE_TENANT_ID: tenant, AZURE_CLIENT_ID: clientId } = env;
-  if (!file || !tenant || !clientId) return managedIdentity(deps, clientId || undefined);
+export function createAzureTokens({ env, clientSecretFile, ...deps }: AzureIdentity): TokenSource {
+  const { AZURE_TENANT_ID: tenant, AZURE_CLIENT_ID: clientId } = env;
+  const proof = clientSecretFile === undefined ? proofOf(env) : secretProof(createSecretFile(clientSecretFile));
+  if (!proof || !tenant || !clientId) return managedIdentity(deps, clientId || undefined);
   const authority = (env.AZURE_AUTHORITY_HOST || "https://login.microsoftonline.com").replace(/\/+$/, "");
-  return workloadIdentity(deps, { file, clientId, url: `${authority}/${tenant}/oauth2/v2.0/token` });
+  const url = `${authority}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`;
+  return applicationTokens(deps, { clientId, url, proof });
 }
 
-/** The service account's token, which Kubernetes renews in its file, for one of the directory (RFC 7523 §2.2). */
-function workloadIdentity(
-  { resource, fetch, now = Date.now }: Omit<AzureIdentity, "env">,
-  { file, clientId, url }: { readonly file: string; readonly clientId: string; readonly url: string },
+function secretProof(file: SecretFile): Proof {
+  return async () => ({ client_secret: await file.read() });
+}
+
+function proofOf({ AZURE_FEDERATED_TOKEN_FILE: path, AZURE_CLIENT_SECRET: secret }: AzureIdentity["env"]) {
+  if (secret) return async () => ({ client_secret: secret });
+  return path ? assertionProof(createSecretFile(path)) : undefined;
+}
+
+/** The service account's token, which Kubernetes renews in its file (RFC 7523 §2.2). */
+function assertionProof(file: SecretFile): Proof {
+  return async () => ({
+    client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    client_assertion: await file.read(),
+  });
+}
+
+type Deps = Omit<AzureIdentity, "env" | "clientSecretFile">;
+
+function applicationTokens(
+  { resource, fetch, now = Date.now }: Deps,
+  { clientId, url, proof }: { readonly clientId: string; readonly url: string; readonly proof: Proof },
 ): TokenSource {
-  const assertion = createSecretFile(file);
   const acquire = async () =>
     requestToken({
       who: "the directory's token endpoint",
@@ -40,8 +66,7 @@ function workloadIdentity(
         grant_type: "client_credentials",
         client_id: clientId,
         scope: `${resource}/.default`,
-        client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        client_assertion: await assertion.read(),
+        ...(await proof()),
       },
       fetch,
       now,
@@ -50,7 +75,7 @@ function workloadIdentity(
 }
 
 function managedIdentity(
-  { resource, fetch, now = Date.now, metadataUrl = INSTANCE_METADATA }: Omit<AzureIdentity, "env">,
+  { resource, now = Date.now, metadataUrl = INSTANCE_METADATA }: Deps,
   clientId: string | undefined,
 ): TokenSource {
   const query = new URLSearchParams({
@@ -60,5 +85,5 @@ function managedIdentity(
   });
   const url = `${metadataUrl}/metadata/identity/oauth2/token?${query.toString()}`;
   const who = "the instance metadata service";
-  return createTokenSource(() => requestToken({ who, url, headers: { metadata: "true" }, fetch, now }), { now });
+  return createTokenSource(() => requestToken({ who, url, headers: { metadata: "true" }, now }), { now });
 }

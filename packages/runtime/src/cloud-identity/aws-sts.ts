@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
+import { type AwsCredentials, signedHeaders } from "../cloud/aws-signature.ts";
 import type { Lasting } from "../renewed.ts";
 import { createSecretFile } from "../secret.ts";
-import { type AwsCredentials, signedHeaders } from "./aws-signature.ts";
 import {
   type CloudAnswer,
-  CloudError,
   type CloudRequest,
   type Environment,
   formRequest,
   lifetimeOf,
   refusal,
   type SendCloudRequest,
+  unusable,
 } from "./cloud-request.ts";
 
 export type StsOptions = {
@@ -32,7 +32,7 @@ function credentialsOf(answer: CloudAnswer, endpoint: URL): Lasting<AwsCredentia
     secretAccessKey: field("SecretAccessKey"),
     sessionToken: field("SessionToken"),
   };
-  if (Object.values(value).includes("")) throw new CloudError(`${endpoint.host}: gave no credentials`);
+  if (Object.values(value).includes("")) throw unusable(`${endpoint.host}: gave no credentials`);
   return { value, lifetime: lifetimeOf(field("Expiration"), answer) };
 }
 
@@ -77,5 +77,7 @@ export function signRequest(
   const { method, url, headers = {}, body = "" } = request;
   const payloadSha256 = createHash("sha256").update(body).digest("hex");
   const signed = signedHeaders({ method, url, headers, payloadSha256 }, { ...signing, now: new Date() });
-  return { ...request, headers: signed };
+  // The client writes it itself.
+  const { host: _, ...rest } = signed;
+  return { ...request, headers: rest };
 }

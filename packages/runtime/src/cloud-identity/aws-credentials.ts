@@ -1,8 +1,8 @@
+import type { AwsCredentials } from "../cloud/aws-signature.ts";
 import { createRenewed, type Lasting, type Renewed } from "../renewed.ts";
 import { containerCredentials, instanceCredentials } from "./aws-metadata.ts";
-import type { AwsCredentials } from "./aws-signature.ts";
 import { assumeRole, assumeRoleWithWebIdentity, type StsOptions } from "./aws-sts.ts";
-import { CloudError, type Environment, type SendCloudRequest } from "./cloud-request.ts";
+import { type Environment, type SendCloudRequest, unusable } from "./cloud-request.ts";
 
 export type AwsCredentialOptions = {
   readonly send: SendCloudRequest;
@@ -38,12 +38,12 @@ async function find(options: AwsCredentialOptions, sts: StsOptions): Promise<Las
   const container = await containerCredentials(send, env);
   if (container) return container;
   if (env.AWS_EC2_METADATA_DISABLED?.toLowerCase() === "true") {
-    throw new CloudError("no AWS credentials: none in the environment, and the metadata service is disabled");
+    throw unusable("no AWS credentials: none in the environment, and the metadata service is disabled");
   }
   return instanceCredentials(send, env);
 }
 
-/** AWS credentials of this process, renewed before they expire. @throws CloudError from `get` */
+/** AWS credentials of this process, renewed before they expire. @throws IdentityError from `get` */
 export function createAwsCredentials(options: AwsCredentialOptions): Renewed<AwsCredentials> {
   const { env, region, domain, roleArn, send } = options;
   const sts = { send, env, region, endpoint: awsEndpoint("sts", `https://sts.${region}.${domain}/`, env) };

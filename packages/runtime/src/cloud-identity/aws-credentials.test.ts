@@ -25,7 +25,7 @@ afterEach(async () => {
 
 function credentials(env: Environment, roleArn?: string) {
   return createAwsCredentials({
-    send: createCloudRequests({}),
+    send: createCloudRequests(),
     env,
     region: "eu-west-3",
     domain: "amazonaws.com",
@@ -137,6 +137,6 @@ describe("AWS credentials", () => {
     const error: unknown = await credentials(env)
       .get()
       .catch((thrown: unknown) => thrown);
-    expect(String(error)).toBe(`CloudError: ${service.host}: answered 400 InvalidIdentityToken`);
+    expect(String(error)).toBe(`IdentityError: ${service.host}: answered 400 InvalidIdentityToken`);
   });
 });

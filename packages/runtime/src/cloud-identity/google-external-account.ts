@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { createSecretFile } from "../secret.ts";
-import { CloudError, parseJson, refusal, type SendCloudRequest } from "./cloud-request.ts";
+import { createCloudRequests, parseJson, refusal, unusable } from "./cloud-request.ts";
 
 const format = z
   .union([
@@ -23,23 +23,20 @@ export const externalAccountSchema = z.object({
 });
 export type ExternalAccount = z.output<typeof externalAccountSchema>;
 
-/** The token of the other identity provider. @throws CloudError without its text */
-export async function subjectTokenOf(
-  send: SendCloudRequest,
-  { credential_source: source }: ExternalAccount,
-): Promise<string> {
-  const text = await textOf(send, source);
+/** The token of the other identity provider. @throws IdentityError without its text */
+export async function subjectTokenOf({ credential_source: source }: ExternalAccount): Promise<string> {
+  const text = await textOf(source);
   if (source.format.type === "text") return text.trim();
   const json = parseJson(text) as Readonly<Record<string, unknown>> | null | undefined;
   const token = json?.[source.format.subject_token_field_name];
-  if (typeof token !== "string") throw new CloudError("the workload identity source holds no token");
+  if (typeof token !== "string") throw unusable("the workload identity source holds no token");
   return token;
 }
 
-async function textOf(send: SendCloudRequest, source: ExternalAccount["credential_source"]): Promise<string> {
+async function textOf(source: ExternalAccount["credential_source"]): Promise<string> {
   if ("file" in source) return createSecretFile(source.file).read();
   const url = new URL(source.url);
-  const answer = await send({ method: "GET", url, headers: source.headers, local: true });
+  const answer = await createCloudRequests()({ method: "GET", url, headers: source.headers, local: true });
   if (answer.status !== 200) throw refusal(url, answer);
   return answer.text;
 }

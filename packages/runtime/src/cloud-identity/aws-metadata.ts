@@ -1,16 +1,16 @@
 import { z } from "zod";
+import type { AwsCredentials } from "../cloud/aws-signature.ts";
 import type { Lasting } from "../renewed.ts";
 import { createSecretFile } from "../secret.ts";
-import type { AwsCredentials } from "./aws-signature.ts";
 import {
   type CloudAnswer,
-  CloudError,
   type CloudRequest,
   type Environment,
   lifetimeOf,
   parseJson,
   refusal,
   type SendCloudRequest,
+  unusable,
 } from "./cloud-request.ts";
 
 const Answer = z.object({
@@ -22,7 +22,7 @@ const Answer = z.object({
 
 function credentialsOf(answer: CloudAnswer, url: URL): Lasting<AwsCredentials> {
   const parsed = Answer.safeParse(parseJson(answer.text));
-  if (!parsed.success) throw new CloudError(`${url.host}: gave no credentials`);
+  if (!parsed.success) throw unusable(`${url.host}: gave no credentials`);
   const { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, Token: sessionToken, Expiration } = parsed.data;
   return { value: { accessKeyId, secretAccessKey, sessionToken }, lifetime: lifetimeOf(Expiration, answer) };
 }
@@ -41,10 +41,10 @@ function containerUrl(env: Environment): URL | undefined {
   const { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: relative, AWS_CONTAINER_CREDENTIALS_FULL_URI: full } = env;
   if (relative) return new URL(relative, ECS_HOST);
   if (!full) return undefined;
-  if (!URL.canParse(full)) throw new CloudError("AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL");
+  if (!URL.canParse(full)) throw unusable("AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL");
   const url = new URL(full);
   if (url.protocol === "https:" || PLAIN_HOSTS.has(url.hostname) || url.hostname.startsWith("127.")) return url;
-  throw new CloudError("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor on this machine");
+  throw unusable("AWS_CONTAINER_CREDENTIALS_FULL_URI is neither https nor on this machine");
 }
 
 async function containerToken(env: Environment): Promise<string | undefined> {
