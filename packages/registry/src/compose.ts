@@ -10,6 +10,7 @@ import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createServer } from "@cache-registry/runtime/server";
 import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import { openBlobStore } from "@cache-registry/storage/blob-store/open";
+import { redirectOf } from "@cache-registry/storage/blob-store/redirect";
 import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
 import { accessDetails } from "./access/outcome.ts";
 import { createPullRecorder } from "./access/pull-recorder.ts";
@@ -165,7 +166,7 @@ export async function compose(
         readBlob,
         send: createBlobSender({ pool, metrics: pullMetrics, logger }),
         deleteEnabled,
-        redirectUrl: config.storage.blobs.redirect === "presigned" ? blobs.redirectUrl : undefined,
+        redirectUrl: redirectOf(config.storage.blobs.redirect, blobs),
       }),
       uploads: uploadsRoutes(uploadDeps),
       upload: uploadRoutes(uploadDeps),

@@ -15,6 +15,11 @@ export interface BlobStore {
   open(digest: Digest, range?: ByteRange): Promise<ByteReader>;
   /** A URL at which anybody may read the blob for some minutes. Object stores only. */
   redirectUrl?: (digest: Digest) => Promise<string>;
+  /**
+   * Where the bytes are, for a web server or CDN in front of them: path below the bucket's or the folder's root, encoded.
+   * @throws BlobMissingError
+   */
+  publicPath?: (digest: Digest) => Promise<string>;
   /** A new temporary file for content that is lost with the process (cold fetches, manifests). */
   create(): Promise<BlobWriter>;
   /** The temporary file of an upload session, which survives restarts; created when it is not there. */

@@ -115,6 +115,7 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       const { folders } = layout();
       await Promise.all(folders.map((folder) => access(folder, constants.R_OK | constants.W_OK)));
     },
+    publicPath: async (digest) => `blobs/${digest.replace(":", "/")}`,
     open: async (digest, range) => openReader(layout().blob(digest), digest, range),
 
     async create() {

@@ -103,11 +103,13 @@ export function createObjectBlobStore(name: string, objects: Objects, options: O
     }
   }
 
-  async function redirectUrl(digest: Digest): Promise<string> {
+  async function publicPath(digest: Digest): Promise<string> {
     const key = await keys.find(digest).catch(failAsStore);
-    if (key === undefined || !objects.presign) throw new BlobMissingError(digest);
-    return objects.presign(key, REDIRECT_SECONDS).catch(failAsStore);
+    if (key === undefined) throw new BlobMissingError(digest);
+    return key;
   }
+
+  const presign = objects.presign?.bind(objects);
 
   return {
     async start() {
@@ -127,7 +129,10 @@ export function createObjectBlobStore(name: string, objects: Objects, options: O
       if (!reader) throw new BlobMissingError(digest);
       return reader;
     },
-    ...(objects.presign && { redirectUrl }),
+    ...(presign && {
+      redirectUrl: async (digest) => presign(await publicPath(digest), REDIRECT_SECONDS).catch(failAsStore),
+    }),
+    publicPath,
     create: async () => writer(await spool.create()),
     openUpload: async (id) => writer(await spool.openUpload(id)),
     removeUpload: (id) => spool.removeUpload(id),
