@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { BUILDS, outputName, toolsOf } from "./builds.ts";
+import { NPM_BUILDS, NPM_MODULES, npmPinHash } from "./npm-build.ts";
 import { buildArguments, MODULES, pinHash } from "./pin.ts";
 
 describe("the table of tools", () => {
@@ -29,6 +30,21 @@ describe("the table of tools", () => {
     ["./coredns", "coredns"],
   ])("go names the program of %s %s", (packagePath, name) => {
     expect(outputName(packagePath)).toBe(name);
+  });
+});
+
+describe("tools of the npm registry", () => {
+  it.each(NPM_BUILDS.map((build) => [build.name, build] as const))("%s is pinned with checksums", (_name, build) => {
+    const lock = JSON.parse(readFileSync(join(NPM_MODULES, build.module, "package-lock.json"), "utf8")) as {
+      packages: Record<string, { integrity?: string; resolved?: string }>;
+    };
+    const { "": _root, ...packages } = lock.packages;
+    const loose = Object.entries(packages).filter(([, { integrity, resolved }]) => !integrity || resolved);
+    expect(loose).toEqual([]);
+    for (const entry of Object.values(build.programs)) {
+      expect(packages).toHaveProperty([`node_modules/${entry.split("/")[0]}`]);
+    }
+    expect(npmPinHash({ ...build, unused: [] })).not.toBe(npmPinHash(build));
   });
 });
 

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { BUILDS, type Build, toolsOf } from "./builds.ts";
+import { BUILDS, toolsOf } from "./builds.ts";
 import { cacheDirectory } from "./cache-directory.ts";
 import { ensureDebianPackages } from "./debian.ts";
 import { goBuild } from "./go-build.ts";
 import { lock } from "./lock.ts";
+import { NPM_BUILDS, npmBuild, npmPinHash } from "./npm-build.ts";
 import { pinHash } from "./pin.ts";
 
 export interface EnsureOptions {
@@ -12,8 +13,36 @@ export interface EnsureOptions {
   readonly log: (line: string) => void;
 }
 
+/** One build of some tools, whatever they are written in. */
+type Step = {
+  readonly name: string;
+  readonly tools: readonly string[];
+  readonly hash: string;
+  readonly seconds: number;
+  readonly cgo?: boolean | undefined;
+  readonly run: (folder: string) => Promise<void>;
+};
+
+const STEPS: readonly Step[] = [
+  ...BUILDS.map((build) => ({
+    name: build.name,
+    tools: toolsOf(build),
+    hash: pinHash(build),
+    seconds: build.seconds,
+    cgo: build.cgo,
+    run: (folder: string) => goBuild(build, folder, `${folder}.log`),
+  })),
+  ...NPM_BUILDS.map((build) => ({
+    name: build.name,
+    tools: Object.keys(build.programs),
+    hash: npmPinHash(build),
+    seconds: build.seconds,
+    run: (folder: string) => npmBuild(build, folder),
+  })),
+];
+
 /** Every name `ensureTools` knows. */
-export const TOOL_NAMES: readonly string[] = BUILDS.flatMap(toolsOf);
+export const TOOL_NAMES: readonly string[] = STEPS.flatMap(({ tools }) => tools);
 
 /**
  * Gives the path of each named tool, building what is not in the cache folder yet.
@@ -22,7 +51,7 @@ export const TOOL_NAMES: readonly string[] = BUILDS.flatMap(toolsOf);
 export async function ensureTools(names: readonly string[], { log }: EnsureOptions): Promise<Record<string, string>> {
   const unknown = names.filter((name) => !TOOL_NAMES.includes(name));
   if (unknown.length) throw new Error(`no such tool: ${unknown.join(", ")}; known: ${TOOL_NAMES.join(", ")}`);
-  const wanted = BUILDS.filter((build) => toolsOf(build).some((tool) => names.includes(tool)));
+  const wanted = STEPS.filter(({ tools }) => tools.some((tool) => names.includes(tool)));
   const missing = wanted.filter((build) => !existsSync(folderOf(build)));
   if (missing.some((build) => build.cgo)) await ensureDebianPackages(["libseccomp-dev", "pkg-config", "gcc"], { log });
   const total = missing.reduce((sum, build) => sum + build.seconds, 0);
@@ -32,25 +61,23 @@ export async function ensureTools(names: readonly string[], { log }: EnsureOptio
   }
   return Object.fromEntries(
     wanted.flatMap((build) =>
-      toolsOf(build)
-        .filter((tool) => names.includes(tool))
-        .map((tool) => [tool, join(folderOf(build), "bin", tool)]),
+      build.tools.filter((tool) => names.includes(tool)).map((tool) => [tool, join(folderOf(build), "bin", tool)]),
     ),
   );
 }
 
-function folderOf(build: Build): string {
-  return join(cacheDirectory(), "tools", `${build.name}-${pinHash(build)}`);
+function folderOf({ name, hash }: Step): string {
+  return join(cacheDirectory(), "tools", `${name}-${hash}`);
 }
 
-async function buildOnce(build: Build, log: (line: string) => void): Promise<void> {
+async function buildOnce(build: Step, log: (line: string) => void): Promise<void> {
   const folder = folderOf(build);
   const held = await lock(`${folder}.lock`, (holder) => log(`${build.name} … is being built by process ${holder}`));
   try {
     if (existsSync(folder)) return;
-    log(`${toolsOf(build).join(", ")} … about ${build.seconds} s`);
+    log(`${build.tools.join(", ")} … about ${build.seconds} s`);
     const start = performance.now();
-    await goBuild(build, folder, `${folder}.log`);
+    await build.run(folder);
     log(`${build.name} built in ${Math.round((performance.now() - start) / 1000)} s`);
   } finally {
     await held.release();
