@@ -1,19 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { signedHeaders } from "@cache-registry/runtime/cloud/aws-signature";
 import { ensureTools } from "../../hack/tools/ensure.ts";
-import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
+import { type StoreProcess, startStoreProcess } from "./store-server.ts";
 
 export const S3_CREDENTIALS = { accessKeyId: "test-access-key", secretAccessKey: "test-secret-access-key" };
 const BUCKET = "images";
 
 /** versitygw on a temporary folder, with one bucket. Objects are files below `bucket`. */
-export type S3Server = {
+export type S3Server = StoreProcess & {
   readonly location: { endpoint: string; region: string; bucket: string; pathStyle: boolean };
   /** The bucket's folder on the disk. */
   readonly bucket: string;
@@ -21,13 +19,6 @@ export type S3Server = {
   storage(prefix: string, blobs?: object): object;
   /** A signed request. `path` begins with the bucket. */
   request(method: string, path: string): Promise<Response>;
-  /** SIGKILL. */
-  stop(): Promise<void>;
-  /** After `stop`: anew on the same folder and port. */
-  start(): Promise<void>;
-  /** SIGSTOP and SIGCONT: connections open, nothing answered. */
-  freeze(): void;
-  thaw(): void;
   dispose(): Promise<void>;
 };
 
@@ -37,32 +28,8 @@ export async function startS3Server(): Promise<S3Server> {
   await mkdir(join(directory, "objects"));
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
-  let child: ChildProcess | undefined;
-  let output = "";
-
-  async function start(): Promise<void> {
-    const { accessKeyId: ROOT_ACCESS_KEY, secretAccessKey: ROOT_SECRET_KEY } = S3_CREDENTIALS;
-    const args = ["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", "--health", "/health"];
-    // It ends with the test run, however that ends.
-    const command = ["--pdeathsig", "KILL", versitygw, ...args, "posix", join(directory, "objects")];
-    const started = spawn("setpriv", command, {
-      env: { PATH: process.env.PATH, ROOT_ACCESS_KEY, ROOT_SECRET_KEY },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    for (const stream of [started.stdout, started.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
-    child = started;
-    await eventually(async () => {
-      const answer = await fetch(`${endpoint}/health`).catch(() => undefined);
-      if (!answer?.ok) throw new Error(`versitygw does not answer: ${output}`);
-    });
-  }
-
-  async function stop(): Promise<void> {
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
-  }
+  const { accessKeyId: ROOT_ACCESS_KEY, secretAccessKey: ROOT_SECRET_KEY } = S3_CREDENTIALS;
+  const args = ["--port", `127.0.0.1:${port}`, "--keep-alive", "--quiet", "--health", "/health"];
 
   async function request(method: string, path: string): Promise<Response> {
     const url = new URL(`/${path}`, endpoint);
@@ -75,7 +42,11 @@ export async function startS3Server(): Promise<S3Server> {
   const file = (name: string) => join(directory, name);
   await writeFile(file("id"), S3_CREDENTIALS.accessKeyId);
   await writeFile(file("secret"), S3_CREDENTIALS.secretAccessKey);
-  await start();
+  const server = await startStoreProcess({
+    command: [versitygw, ...args, "posix", join(directory, "objects")],
+    env: { ROOT_ACCESS_KEY, ROOT_SECRET_KEY },
+    url: `${endpoint}/health`,
+  });
   const made = await request("PUT", BUCKET);
   if (!made.ok) throw new Error(`no bucket: ${made.status} ${await made.text()}`);
   return {
@@ -89,12 +60,9 @@ export async function startS3Server(): Promise<S3Server> {
       },
     }),
     request,
-    start,
-    stop,
-    freeze: () => void child?.kill("SIGSTOP"),
-    thaw: () => void child?.kill("SIGCONT"),
+    ...server,
     async dispose() {
-      await stop();
+      await server.stop();
       await rm(directory, { recursive: true, force: true });
     },
   };
