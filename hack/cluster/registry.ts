@@ -12,6 +12,8 @@ export interface RegistryOptions {
   readonly host?: string;
   /** Default: a free one. */
   readonly port?: number;
+  /** Its `auth` section; nobody has to log in without it. */
+  readonly auth?: object;
   readonly log: (line: string) => void;
 }
 
@@ -24,8 +26,8 @@ export interface Registry {
   stop(): Promise<void>;
 }
 
-/** Starts CNCF distribution as a plain registry without authentication: a stand-in for the registries of the world. */
-export async function startRegistry({ dir, host = "127.0.0.1", port, log }: RegistryOptions): Promise<Registry> {
+/** Starts CNCF distribution over plain HTTP: a stand-in for the registries of the world. */
+export async function startRegistry({ dir, host = "127.0.0.1", port, auth, log }: RegistryOptions): Promise<Registry> {
   const tools = await ensureTools(["registry"], { log });
   const chosen = port ?? (await freePort(host));
   await mkdir(dir, { recursive: true });
@@ -34,6 +36,7 @@ export async function startRegistry({ dir, host = "127.0.0.1", port, log }: Regi
     log: { level: "warn", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(dir, "content") }, delete: { enabled: true } },
     http: { addr: `${host}:${chosen}` },
+    ...(auth ? { auth } : {}),
   };
   const file = join(dir, "config.yml");
   await writeFile(file, JSON.stringify(configuration));
@@ -49,7 +52,7 @@ export async function startRegistry({ dir, host = "127.0.0.1", port, log }: Regi
   const address = `${host}:${chosen}`;
   const url = `http://${address}`;
   try {
-    const answers = async () => (await fetch(`${url}/v2/`)).ok;
+    const answers = async () => (await fetch(`${url}/v2/`)).status === (auth ? 401 : 200);
     await waitFor(answers, { what: `the registry at ${url}`, components: [registry], timeoutMs: 15_000 });
   } catch (error) {
     await registry.stop();
