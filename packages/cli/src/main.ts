@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Run>>> = {
   controllers: async () => (await import("@cache-registry/controllers/main")).runControllers,
   proxy: async () => (await import("@cache-registry/proxy/main")).runProxy,
   scrub: async () => (await import("@cache-registry/registry/maintenance/scrub-command")).runScrub,
+  rebuild: async () => (await import("@cache-registry/registry/maintenance/rebuild-command")).runRebuild,
 };
 
 const USAGE = `usage: cache-registry <${Object.keys(COMMANDS).join(" | ")}> [--config FILE]`;

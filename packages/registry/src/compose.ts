@@ -26,6 +26,7 @@ import { createStoreManifest } from "./content/store-manifest.ts";
 import { createCollector } from "./gc/collector.ts";
 import { createReclaim } from "./gc/reclaim.ts";
 import { createHealBlob } from "./maintenance/heal-blob.ts";
+import { createMetadataSnapshots } from "./maintenance/metadata-snapshots.ts";
 import { createRefetch } from "./maintenance/refetch.ts";
 import { createScrub, type Scrub } from "./maintenance/scrub.ts";
 import { createImages } from "./management/images.ts";
@@ -105,8 +106,9 @@ export async function compose(
     metrics: pullMetrics,
   });
 
+  const snapshots = await createMetadataSnapshots({ config, blobs, logger, metrics, health });
   const uploads = createUploadSessions({ blobs, metadata, digestLock, metrics });
-  const reclaim = createReclaim({ blobs, metadata, digestLock, pulls });
+  const reclaim = createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans: snapshots.keepOrphans });
   const rules = {
     grace: config.gc.grace,
     untaggedLocal: config.gc.untagged.local === "keep" ? ("keep" as const) : config.gc.untagged.after,
@@ -209,9 +211,11 @@ export async function compose(
     reconfigure: (next) => live.replace(next),
     services: [
       serverService({ name: "management", server: managementServer, listen: management }),
+      ...snapshots.restore,
       // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.
       { name: "metadata store", start: () => metadata.start(), stop: () => metadata.close() },
       { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
+      ...snapshots.services,
       { name: "upstreams", stop: () => client.close() },
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },

@@ -12,6 +12,7 @@ import {
 import { cron } from "@cache-registry/runtime/schedule";
 import { blobStoreConfig } from "@cache-registry/storage/blob-store/config";
 import { metadataStoreConfig } from "@cache-registry/storage/metadata-store/config";
+import { snapshotsConfig } from "@cache-registry/storage/snapshots/config";
 import { z } from "zod";
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
@@ -55,7 +56,7 @@ const scrubSchema = section({
 export const RegistryConfig = section({
   listen: listenSchema({ port: 5000 }),
   management: managementSchema(8081),
-  storage: section({ blobs: blobStoreConfig, metadata: metadataStoreConfig }),
+  storage: section({ blobs: blobStoreConfig, metadata: metadataStoreConfig, snapshots: snapshotsConfig }),
   upstreams: upstreamsSchema,
   upstreamPolicy: upstreamPolicySchema,
   externalNames: z

@@ -9,6 +9,8 @@ export type ReclaimDeps = {
   readonly metadata: MetadataStore;
   readonly digestLock: DigestLock;
   readonly pulls: Pick<PullRecorder, "flush">;
+  /** The metadata may be older than the bytes, or new beside them: what no row knows is then kept for `rebuild`. */
+  readonly keepOrphans?: () => Promise<boolean>;
 };
 
 /** Two-phase deletion of blobs: re-check and mark `deleting`, take the bytes away, remove the row. */
@@ -24,7 +26,7 @@ export type Reclaim = {
   orphans(): Promise<number>;
 };
 
-export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDeps): Reclaim {
+export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans }: ReclaimDeps): Reclaim {
   async function remove({ digest, generation }: BlobRecord, held: HeldLock): Promise<void> {
     await blobs.remove(digest, generation, held.confirm);
     await metadata.finishBlobDeletion(digest, generation);
@@ -61,7 +63,7 @@ export function createReclaim({ blobs, metadata, digestLock, pulls }: ReclaimDep
     },
     async orphans() {
       // With no row at all the database was lost or is new, not the bytes: to remove them all would be the worst answer.
-      if ((await metadata.usage()).blobs === 0) return 0;
+      if ((await metadata.usage()).blobs === 0 || (await keepOrphans?.())) return 0;
       let removed = 0;
       let previous: Digest | undefined;
       for await (const digest of blobs.list()) {

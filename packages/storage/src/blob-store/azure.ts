@@ -20,7 +20,8 @@ export function createAzureBlobStore(options: AzureOptions): BlobStore {
   return createObjectBlobStore("azure", createAzureObjects(options), options);
 }
 
-function createAzureObjects({ location, credentials, logger }: AzureOptions): Objects {
+/** The objects themselves, for what is kept beside the blobs. */
+export function createAzureObjects({ location, credentials, logger }: AzureOptions): Objects {
   const client = createAzureClient({ location, credentials, logger });
 
   /** Undefined when there is no such blob. */

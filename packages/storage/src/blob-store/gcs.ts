@@ -34,7 +34,8 @@ const pageSchema = z.object({
   nextPageToken: z.string().min(1).optional(),
 });
 
-function createGcsObjects({ location, tokens, signer, logger }: GcsOptions): Objects {
+/** The objects themselves, for what is kept beside the blobs. */
+export function createGcsObjects({ location, tokens, signer, logger }: GcsOptions): Objects {
   const client = createGcsClient({ location, tokens, logger });
   const bucket = `/b/${encodeURIComponent(location.bucket)}/o`;
   const objectPath = (key: string) => `/storage/v1${bucket}/${encodeURIComponent(key)}`;

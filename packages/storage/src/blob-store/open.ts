@@ -1,10 +1,14 @@
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { AzureConfig } from "./azure/config.ts";
+import type { AzureOptions } from "./azure.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { BlobStoreConfig } from "./config.ts";
 import type { GcsConfig } from "./gcs/config.ts";
+import type { GcsOptions } from "./gcs.ts";
 import { prefixOf } from "./object-store/config.ts";
+import type { Objects } from "./object-store/objects.ts";
 import type { S3Config } from "./s3/config.ts";
+import type { S3Options } from "./s3.ts";
 
 export type OpenBlobStoreDeps = {
   readonly logger?: Logger;
@@ -54,9 +58,23 @@ function shared({ prefix, spool }: { prefix: string; spool: string }, { logger, 
 
 async function openS3(config: S3Config, deps: OpenBlobStoreDeps): Promise<BlobStore> {
   const { createS3BlobStore } = await import("./s3.ts");
+  return createS3BlobStore(await s3Options(config, deps));
+}
+
+async function openGcs(config: GcsConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
+  const { createGcsBlobStore } = await import("./gcs.ts");
+  return createGcsBlobStore(await gcsOptions(config, deps));
+}
+
+async function openAzure(config: AzureConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
+  const { createAzureBlobStore } = await import("./azure.ts");
+  return createAzureBlobStore(await azureOptions(config, deps));
+}
+
+async function s3Options(config: S3Config, deps: OpenBlobStoreDeps): Promise<S3Options> {
   const { createCredentials } = await import("./s3/credentials.ts");
   const { bucket, region, endpoint, pathStyle } = config;
-  return createS3BlobStore({
+  return {
     ...shared(config, deps),
     location: {
       bucket,
@@ -65,27 +83,51 @@ async function openS3(config: S3Config, deps: OpenBlobStoreDeps): Promise<BlobSt
       pathStyle: pathStyle ?? endpoint !== undefined,
     },
     credentials: createCredentials(config, deps.env ?? process.env),
-  });
+  };
 }
 
-async function openGcs(config: GcsConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
-  const { createGcsBlobStore } = await import("./gcs.ts");
+async function gcsOptions(config: GcsConfig, deps: OpenBlobStoreDeps): Promise<GcsOptions> {
   const { createCredentials } = await import("./gcs/credentials.ts");
   const { bucket, endpoint } = config;
-  return createGcsBlobStore({
+  return {
     ...shared(config, deps),
     location: { bucket, endpoint },
     ...createCredentials(config, deps.env ?? process.env),
-  });
+  };
 }
 
-async function openAzure(config: AzureConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
-  const { createAzureBlobStore } = await import("./azure.ts");
+async function azureOptions(config: AzureConfig, deps: OpenBlobStoreDeps): Promise<AzureOptions> {
   const { createCredentials } = await import("./azure/credentials.ts");
   const { account, container, endpoint = `https://${account}.blob.core.windows.net` } = config;
-  return createAzureBlobStore({
+  return {
     ...shared(config, deps),
     location: { account, container, endpoint },
     credentials: createCredentials(config, deps.env ?? process.env),
-  });
+  };
+}
+
+/** The bare objects, for what is kept beside the blobs; undefined when the driver is no object store. */
+export async function openObjects(
+  config: BlobStoreConfig,
+  deps: OpenBlobStoreDeps = {},
+): Promise<{ readonly objects: Objects; readonly prefix: string } | undefined> {
+  switch (config.driver) {
+    case "s3": {
+      const { createS3Objects } = await import("./s3.ts");
+      const options = await s3Options(configured(config.s3), deps);
+      return { objects: createS3Objects(options), prefix: options.prefix };
+    }
+    case "gcs": {
+      const { createGcsObjects } = await import("./gcs.ts");
+      const options = await gcsOptions(configured(config.gcs), deps);
+      return { objects: createGcsObjects(options), prefix: options.prefix };
+    }
+    case "azure": {
+      const { createAzureObjects } = await import("./azure.ts");
+      const options = await azureOptions(configured(config.azure), deps);
+      return { objects: createAzureObjects(options), prefix: options.prefix };
+    }
+    default:
+      return undefined;
+  }
 }

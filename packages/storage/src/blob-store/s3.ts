@@ -23,7 +23,8 @@ export function createS3BlobStore(options: S3Options): BlobStore {
 /** Amazon's limit for copying an object in one request. */
 const MAX_COPY_BYTES = 5 * 2 ** 30;
 
-function createS3Objects({ location, credentials, logger, now }: S3Options): Objects {
+/** The objects themselves, for what is kept beside the blobs. */
+export function createS3Objects({ location, credentials, logger, now }: S3Options): Objects {
   const client = createS3Client({ location, credentials, logger });
   const removals = createDoubtfulRemovals(now);
   return {

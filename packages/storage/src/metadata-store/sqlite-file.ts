@@ -31,10 +31,12 @@ function prepareFolder(path: string): void {
 
 /**
  * The database belongs to one process: it holds an exclusive lock on a file beside it, which the operating system drops
- * with the process, however it ends. (WAL mode itself would let a second process in.)
+ * with the process, however it ends. (WAL mode itself would let a second process in.) Closing the result lets go of it.
+ * @throws Error when another process has it
  */
-function lock({ path, lockTimeout }: WriterOptions): DatabaseSync {
+export function lockDatabase({ path, lockTimeout }: Pick<WriterOptions, "path" | "lockTimeout">): DatabaseSync {
   const file = `${path}.lock`;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   closeSync(openSync(file, "a", 0o600));
   const held = new DatabaseSync(file, { timeout: lockTimeout });
   try {
@@ -55,7 +57,7 @@ export type OwnedDatabase = { readonly db: DatabaseSync; close(): void };
  */
 export function openOwned(options: WriterOptions): OwnedDatabase {
   prepareFolder(options.path);
-  const held = lock(options);
+  const held = lockDatabase(options);
   try {
     const db = new DatabaseSync(options.path, { timeout: 5_000 });
     // FULL: a commit is on disk before it is answered (rule 2). Checkpoints run here, so a stream never waits for one.
