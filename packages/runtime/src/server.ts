@@ -58,6 +58,8 @@ function createNodeServer(options: ServerOptions, handler: http.RequestListener)
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
     connectionsCheckingInterval: 5_000,
     noDelay: true,
+    // Node's own answer has no body; ours says what is wrong.
+    requireHostHeader: false,
   };
   const { certificate } = options;
   const server = certificate
@@ -107,6 +109,12 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   });
   server.addHook("preClose", async () => closeConnectionsOnceIdle(server.server));
+  server.addHook("onRequest", (request, reply, done) => {
+    // Names and annotations come from anybody; no browser may take an answer for a page.
+    reply.header("x-content-type-options", "nosniff");
+    const anonymous = request.headers.host === undefined && request.raw.httpVersionMinor === 1;
+    done(anonymous ? new CodedError("BAD_REQUEST", "the Host header is missing") : undefined);
+  });
   server.addHook(
     "onRequest",
     createRequestObserver({ logger, name, accessLog, metrics, accessDetails: options.accessDetails }),
