@@ -19,6 +19,8 @@ export type LiveUpstreams = {
   readonly client: UpstreamClient;
   readonly targets: TargetResolver;
   readonly traffic: Traffic;
+  /** No upstream is asked now. */
+  readonly airGapped: boolean;
   tagRuleOf(registry: string, tag: string): TagRule;
   /** Requests from now on go by these settings; what is under way is not disturbed, and no limit is forgotten. */
   replace(settings: UpstreamSettings): void;
@@ -43,6 +45,9 @@ export function createLiveUpstreams({ settings, metrics, logger }: LiveUpstreams
     client: live.client,
     targets: { resolve: (query) => targets.resolve(query) },
     traffic,
+    get airGapped() {
+      return current.airGapped ?? false;
+    },
     tagRuleOf: (registry, tag) => tagRuleOf(findUpstream(current.upstreams, registry), tag),
     replace(next) {
       targets = createTargetResolver(next);

@@ -126,10 +126,22 @@ export async function compose(
   });
   const gate = createWarmUpGate({ hold: (registry) => traffic.hold(registry), client, metrics, logger });
   const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, gate, logger });
-  const images = createImages({ metadata, documents, blobs: blobSource, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
+  const images = createImages({
+    metadata,
+    documents,
+    blobs: blobSource,
+    manifests: manifestSource,
+    warmUp,
+    defaultPlatforms: WARM_BY_DEFAULT,
+  });
   const refetch = createRefetch({ metadata, manifests: manifestSource, blobs: blobSource });
-  const { airGapped } = config;
-  const heal = createHealBlob({ blobs, metadata, digestLock, documents, refetch, airGapped, logger });
+  const heal = createHealBlob({
+    ...{ blobs, metadata, digestLock, documents, refetch, logger },
+    // May change while the process runs.
+    get airGapped() {
+      return live.airGapped;
+    },
+  });
   const scrub = createScrub({ blobs, metadata, heal, logger, metrics });
 
   const { listen, management } = config;

@@ -16,6 +16,8 @@ import type {
 import type { ManifestDocuments } from "../content/manifest-documents.ts";
 import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
 import type { BlobSource } from "../pull-through/blob-source.ts";
+import type { ManifestSource } from "../pull-through/manifest-source.ts";
+import { toClientError } from "../pull-through/upstream-failure.ts";
 import { closureOf, type ImageClosure } from "./image-closure.ts";
 import type { WarmUp } from "./warm-up.ts";
 
@@ -45,6 +47,11 @@ export type WantImage = { readonly owner: string; readonly pin: boolean; readonl
 export type Images = {
   /** Records the owner's wish and starts or joins the warm-up. */
   want(reference: ImageReference, wish: WantImage): Promise<void>;
+  /**
+   * Asks upstream what a tag names, at once, and warms it; a digest names what it always did.
+   * @throws CodedError as a pull would, when the upstream cannot say and also when the tag is held: it is stale then
+   */
+  refresh(reference: ImageReference): Promise<void>;
   describe(reference: ImageReference): Promise<ImageDescription | undefined>;
   /** False when the owner held no such reference. */
   release(reference: ImageReference, owner: string): Promise<boolean>;
@@ -55,6 +62,7 @@ export type ImagesDeps = {
   readonly metadata: MetadataStore;
   readonly documents: ManifestDocuments;
   readonly blobs: BlobSource;
+  readonly manifests: Pick<ManifestSource, "byDigest" | "refresh">;
   readonly warmUp: WarmUp;
   /** Warmed when the wish names none. */
   readonly defaultPlatforms: readonly string[];
@@ -69,6 +77,7 @@ export function createImages({
   metadata,
   documents,
   blobs,
+  manifests,
   warmUp,
   defaultPlatforms,
   now = Date.now,
@@ -131,6 +140,17 @@ export function createImages({
         now: at,
         ...(pin ? { pinnedUntil: at + PIN_LEASE_MS } : {}),
       });
+      warmUp.start(withDefaultTag(reference), key, platformsOf(platforms));
+    },
+    async refresh(reference) {
+      const repository = upstreamRepository(reference.registry, reference.repository);
+      const wanted = manifestReferenceOf(reference);
+      const asked = isDigest(wanted) ? manifests.byDigest(repository, wanted) : manifests.refresh(repository, wanted);
+      await asked.catch((error: unknown) => {
+        throw toClientError(error, "manifest");
+      });
+      const key = keyOf(reference);
+      const { platforms = [] } = (await metadata.image(key)) ?? {};
       warmUp.start(withDefaultTag(reference), key, platformsOf(platforms));
     },
     async describe(reference) {

@@ -34,8 +34,10 @@ const Wish = z.strictObject({
     .max(32)
     .default([]),
   pin: z.boolean().default(false),
-  owner: Owner.default("default"),
+  owner: Owner.optional(),
+  refresh: z.boolean().default(false),
 });
+const DEFAULT_OWNER = "default";
 
 /** The management API: what the controllers (and people) ask of the registry apart from pulling and pushing. */
 export function addManagementRoutes(server: FastifyInstance, deps: ManagementDeps): void {
@@ -47,7 +49,12 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
       api.put("/images/:reference", async (request, reply) => {
         const reference = referenceOf(request);
         const wish = parseInput(Wish, request.body ?? {});
-        await images.want(reference, wish);
+        const { refresh, owner, ...rest } = wish;
+        // First, so that the warm-up is of what the tag names now.
+        if (refresh) await images.refresh(reference);
+        // Whoever only refreshes an image does not become one of those who keep it.
+        const wanted = !refresh || owner !== undefined || rest.pin || rest.platforms.length > 0;
+        if (wanted) await images.want(reference, { ...rest, owner: owner ?? DEFAULT_OWNER });
         return reply.code(202).send(await images.describe(reference));
       });
       api.get("/images/:reference", async (request) => {
@@ -56,7 +63,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         return description;
       });
       api.delete("/images/:reference", async (request, reply) => {
-        await images.release(referenceOf(request), parseInput(Owner, queryOf(request).get("owner") ?? "default"));
+        await images.release(referenceOf(request), parseInput(Owner, queryOf(request).get("owner") ?? DEFAULT_OWNER));
         return reply.code(204).send();
       });
       api.get("/images", async (request, reply) => {
