@@ -137,12 +137,14 @@ describe("a tag that is held, of an upstream that", () => {
     upstream.answer(serving(image));
     await api.get(path);
     upstream.answer(script);
-    for (const time of [1, 2]) {
+    const times: number[] = [];
+    for (let time = 0; time < 2; time += 1) {
       const started = performance.now();
       const response = await api.request("GET", path);
+      times.push(performance.now() - started);
       expect([response.status, response.headers.get("warning")]).toEqual([200, expect.stringContaining(`(${kind})`)]);
-      if (time === 2) expect(performance.now() - started).toBeLessThan(400);
     }
+    expect(times[1]).toBeLessThan(400);
   });
 });
 
