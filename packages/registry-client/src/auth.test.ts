@@ -141,6 +141,15 @@ describe("realms", () => {
     expect(tokenServer.requests.map(({ headers }) => headers.authorization)).toEqual([undefined]);
   });
 
+  it("credentials go to a realm of another host that the user listed, whatever its address", async () => {
+    const realm = tokenServer.url.replace("127.0.0.1", "localhost");
+    requireToken(() => "t1", realm);
+    giveToken(() => ({ token: "t1" }));
+    const client = createClient({ credentials, tokenHosts: [new URL(realm).host] });
+    expect(await client.getManifest(at)).toMatchObject({ digest });
+    expect(tokenServer.requests.map(({ headers }) => headers.authorization)).toEqual([BASIC]);
+  });
+
   it("a realm on a private address of another host is not asked at all", async () => {
     requireToken(() => "t1", tokenServer.url.replace("127.0.0.1", "localhost"));
     await expect(createClient({ credentials }).getManifest(at)).rejects.toMatchObject({ kind: "denied-by-policy" });

@@ -9,6 +9,7 @@ describe("judgeRealm", () => {
     ["http://127.0.0.1:5000", "http://127.0.0.1:5001/token"],
     ["http://harbor.local", "https://harbor.local/token"],
     ["https://a.azurecr.io", "https://a.azurecr.io/oauth2/token"],
+    ["https://harbor.a.svc.cluster.local", "https://auth.a.svc.cluster.local/token"],
   ])("%s may send credentials to %s", (endpoint, realm) => {
     expect(judgeRealm(realm, new URL(endpoint))).toMatchObject({ url: new URL(realm), trusted: true });
   });
@@ -22,6 +23,8 @@ describe("judgeRealm", () => {
     ["https://10.0.0.1", "https://10.0.0.2/token"],
     ["https://10.0.0.1", "https://9.0.0.1/token"],
     ["https://registry", "https://other/token"],
+    ["https://acme.jfrog.io", "https://evil.jfrog.io/token"],
+    ["https://harbor.a.svc.cluster.local", "https://evil.b.svc.cluster.local/token"],
   ])("%s asks %s anonymously only", (endpoint, realm) => {
     expect(judgeRealm(realm, new URL(endpoint))).toMatchObject({ url: new URL(realm), trusted: false });
   });
@@ -35,6 +38,20 @@ describe("judgeRealm", () => {
     ["https://registry-1.docker.io", undefined],
   ])("%s is not believed when it names %s", (endpoint, realm) => {
     expect(judgeRealm(realm, new URL(endpoint)).url).toBeUndefined();
+  });
+});
+
+describe("a host that the user listed", () => {
+  const judge = (realm: string) =>
+    judgeRealm(realm, new URL("https://rg.example.cloud"), ["api.example.com", "a.io:8443"]);
+
+  it("may see the credentials, over https", () => {
+    expect(judge("https://api.example.com/tokens").trusted).toBe(true);
+    expect(judge("https://API.example.com/tokens").trusted).toBe(true);
+    expect(judge("https://a.io:8443/tokens").trusted).toBe(true);
+    expect(judge("https://a.io/tokens").trusted).toBe(false);
+    expect(judge("https://api.example.com.evil.io/tokens").trusted).toBe(false);
+    expect(judge("http://api.example.com/tokens").url).toBeUndefined();
   });
 });
 

@@ -36,6 +36,7 @@ const SHARED_SUFFIXES = [
   "github.io",
   "gitlab.io",
   "herokuapp.com",
+  "jfrog.io",
   "netlify.app",
   "ngrok.io",
   "onrender.com",
@@ -55,6 +56,9 @@ function isShared(host: string): boolean {
 export function registrableDomain(host: string): string {
   const labels = host.split(".");
   if (isIP(host) !== 0 || labels.length < 2 || isShared(host)) return host;
+  // Services of a Kubernetes cluster, <service>.<namespace>.svc.<cluster domain>: a namespace is what one owner has.
+  const service = labels.indexOf("svc");
+  if (service >= 2) return labels.slice(service - 1).join(".");
   const [second = "", top = ""] = labels.slice(-2);
   const size = top.length === 2 && GENERIC_LABELS.has(second) ? 3 : 2;
   return labels.length < size ? host : labels.slice(-size).join(".");
@@ -71,9 +75,13 @@ const REFUSED: RealmJudgement = { url: undefined, trusted: false };
 
 /**
  * Judges the realm of a bearer challenge. It must be https, or http where the registry itself is; whoever is outside the
- * registry's own domain is asked anonymously only.
+ * registry's own domain is asked anonymously only, unless the user listed its host.
  */
-export function judgeRealm(realm: string | undefined, endpoint: URL): RealmJudgement {
+export function judgeRealm(
+  realm: string | undefined,
+  endpoint: URL,
+  listedHosts: readonly string[] = [],
+): RealmJudgement {
   if (realm === undefined || !URL.canParse(realm)) return REFUSED;
   const url = new URL(realm);
   if (url.username !== "" || url.password !== "") return REFUSED;
@@ -82,8 +90,6 @@ export function judgeRealm(realm: string | undefined, endpoint: URL): RealmJudge
   const realmHost = hostOf(url);
   const registryHost = hostOf(endpoint);
   // docker.io's own pair (registry-1.docker.io, auth.docker.io) shares its domain like most.
-  return {
-    url,
-    trusted: realmHost === registryHost || registrableDomain(realmHost) === registrableDomain(registryHost),
-  };
+  const own = realmHost === registryHost || registrableDomain(realmHost) === registrableDomain(registryHost);
+  return { url, trusted: own || listedHosts.includes(url.host) };
 }

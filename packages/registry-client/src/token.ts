@@ -119,14 +119,14 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
   const flights = createSingleFlight<string>();
 
   function requestOf({ upstream, endpoint, demand, identity }: TokenRequest): Ask {
-    const { url, trusted } = judgeRealm(demand.realm, endpoint);
+    const { url, trusted } = judgeRealm(demand.realm, endpoint, upstream.tokenHosts);
     if (!url) {
       throw new UpstreamError("its token service is refused", { kind: "invalid", registry: upstream.registry });
     }
     if (identity && !trusted) {
       logger.warn(
         { upstream: upstream.registry, realm: url.host },
-        "token service outside the registry's domain: asked anonymously",
+        "token service outside the registry's domain: asked anonymously, as it is not among tokenHosts",
       );
     }
     const shown = trusted ? identity : undefined;

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -6,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { makeCertificate } from "./testing/certificate.ts";
 import { createTransport, type Transport } from "./transport.ts";
 import { findUpstream, upstreamListSchema } from "./upstream.ts";
 
@@ -13,16 +13,6 @@ let folder: string;
 let server: Server;
 let port: number;
 const transports: Transport[] = [];
-
-/** A certificate for localhost and 127.0.0.1 that is its own authority. */
-function makeCertificate(name: string): { certFile: string; keyFile: string } {
-  const certFile = join(folder, `${name}.crt`);
-  const keyFile = join(folder, `${name}.key`);
-  const kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
-  const names = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  execFileSync("openssl", [...kind, ...names, "-keyout", keyFile, "-out", certFile], { stdio: "ignore" });
-  return { certFile, keyFile };
-}
 
 /** The names of the server's client certificate check. */
 async function ask(tls: object | undefined, host = "127.0.0.1"): Promise<{ client: string | undefined }> {
@@ -39,8 +29,8 @@ async function ask(tls: object | undefined, host = "127.0.0.1"): Promise<{ clien
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "transport-"));
-  const { certFile, keyFile } = makeCertificate("server");
-  makeCertificate("client");
+  const { certFile, keyFile } = makeCertificate(folder, "server");
+  makeCertificate(folder, "client");
   const files = { cert: await readFile(certFile), key: await readFile(keyFile) };
   server = createServer({ ...files, requestCert: true, rejectUnauthorized: false }, (request, response) => {
     const { subject } = (request.socket as TLSSocket).getPeerCertificate();

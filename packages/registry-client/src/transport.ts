@@ -34,7 +34,7 @@ const MAX_HEADER_BYTES = 64 * 1024;
 
 /**
  * What a URL is to an upstream. `endpoint`: one of its endpoints. `same-host`: another port on the host of one, such as its
- * token service. `listed`: an endpoint of another upstream. `foreign`: anything else, such as the storage that it redirects to.
+ * token service. `listed`: an endpoint of another upstream, or a token service that the user listed. `foreign`: anything else, such as the storage that it redirects to.
  */
 type Relation = "endpoint" | "same-host" | "listed" | "foreign";
 
@@ -55,7 +55,7 @@ export function createTransport({ upstreams, policy, resolve }: TransportOptions
     const endpoints = upstream.endpoints.map((endpoint) => new URL(endpoint));
     if (endpoints.some(({ origin }) => origin === url.origin)) return "endpoint";
     if (endpoints.some((endpoint) => hostOf(endpoint) === hostOf(url))) return "same-host";
-    return listedHosts.has(url.host) ? "listed" : "foreign";
+    return listedHosts.has(url.host) || upstream.tokenHosts.includes(url.host) ? "listed" : "foreign";
   }
 
   /** Whoever listed an upstream trusts its host with any address; to a host that a request or an answer named, the policy applies. */

@@ -81,6 +81,12 @@ export const upstreamSchema = z.strictObject({
   paths: z.array(pathComponent).default([]).describe("First path components that mean this registry"),
   hosts: z.array(hostName).default([]).describe("Host headers that mean this registry"),
   credentials: credentialsSchema.optional().describe("Who we are to it; anonymous when left out"),
+  tokenHosts: z
+    .array(hostName)
+    .default([])
+    .describe(
+      "Token services outside the registry's own domain, or with a private address, that may see the credentials",
+    ),
   tls: upstreamTlsSchema.optional(),
   tagTtl: duration("10m").describe("How long a tag is served without asking upstream"),
   tags: z.array(tagRuleSchema).default([]).describe("Exceptions from tagTtl; the first that matches counts"),
