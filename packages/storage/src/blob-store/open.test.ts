@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { blobStoreConfig } from "./config.ts";
-import { content, writeBlob } from "./conformance/fixtures.ts";
+import { content, sha256, writeBlob } from "./conformance/fixtures.ts";
 import { openBlobStore } from "./open.ts";
+import { redirectOf } from "./redirect.ts";
 
 describe("blob store configuration", () => {
   it("is ./data on the file system unless said otherwise", () => {
@@ -19,6 +20,9 @@ describe("blob store configuration", () => {
     { filesystem: { folder: "data" } },
     { redirect: "presigned" },
     { redirect: true },
+    { redirect: "ftp://cdn.example.com" },
+    { redirect: "https://id:secret@cdn.example.com" },
+    { driver: "memory", redirect: "https://cdn.example.com" },
   ])("refuses %j", (value) => {
     expect(blobStoreConfig.safeParse(value).success).toBe(false);
   });
@@ -41,6 +45,45 @@ describe("blob store configuration", () => {
     await expect(openBlobStore(config, { env: {} })).rejects.toThrow("AWS_ACCESS_KEY_ID");
     const env = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret" };
     await (await openBlobStore(config, { env })).close();
+  });
+
+  it("needs a bucket for gcs, and one way to be known there", () => {
+    const problems = (gcs: unknown) =>
+      blobStoreConfig.safeParse({ driver: "gcs", gcs }).error?.issues.map(({ path }) => path.join("."));
+    expect(problems(undefined)).toEqual(["gcs.bucket"]);
+    expect(problems({ bucket: "images" })).toBeUndefined();
+    expect(problems({ bucket: "images", anonymous: true, serviceAccountFile: "key" })).toEqual(["gcs.anonymous"]);
+  });
+
+  it("needs account and container for azure, and one way to be known there", () => {
+    const problems = (azure: unknown, redirect: unknown = false) =>
+      blobStoreConfig.safeParse({ driver: "azure", azure, redirect }).error?.issues.map(({ path }) => path.join("."));
+    const location = { account: "images1", container: "oci" };
+    expect(problems(undefined)).toEqual(["azure.account"]);
+    expect(problems(location)).toBeUndefined();
+    expect(problems({ ...location, account: "Images" })).toEqual(["azure.account"]);
+    expect(problems({ ...location, container: "a--b" })).toEqual(["azure.container"]);
+    expect(problems({ ...location, accountKeyFile: "k", sasTokenFile: "s" })).toEqual(["azure.sasTokenFile"]);
+    expect(problems(location, "presigned")).toEqual(["redirect"]);
+    expect(problems({ ...location, accountKeyFile: "k" }, "presigned")).toBeUndefined();
+  });
+
+  it("takes presigned for gcs only with a key file, also one that the environment names", async () => {
+    const config = blobStoreConfig.parse({ driver: "gcs", gcs: { bucket: "images" }, redirect: "presigned" });
+    await expect(openBlobStore(config, { env: {} })).rejects.toThrow("gcs.serviceAccountFile");
+    await (await openBlobStore(config, { env: { GOOGLE_APPLICATION_CREDENTIALS: "key.json" } })).close();
+  });
+
+  it("sends clients to a base URL, below which are the keys", async () => {
+    const redirected = async (blobs: object): Promise<string | undefined> => {
+      const config = blobStoreConfig.parse({ ...blobs, redirect: "https://cdn.example.com/images/" });
+      const store = await openBlobStore(config, { env: { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret" } });
+      return redirectOf(config.redirect, store)?.(sha256("x"));
+    };
+    const path = `blobs/sha256/${sha256("x").slice("sha256:".length)}`;
+    expect(await redirected({})).toBe(`https://cdn.example.com/images/${path}`);
+    const s3 = { bucket: "images", prefix: "cache-1" };
+    expect(await redirected({ driver: "s3", s3 })).toBe(`https://cdn.example.com/images/cache-1/${path}`);
   });
 
   it("opens the configured driver", async () => {
