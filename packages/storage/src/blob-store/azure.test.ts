@@ -119,7 +119,7 @@ describe("blocks", () => {
     server.script(answer(201));
     await writeBlob(store, large);
     const ids = () =>
-      server.seen.slice(0, 3).map(({ path: asked }) => new URL(asked, server.url).searchParams.get("blockid"));
+      server.seen.slice(0, 3).map(({ path: asked }) => new URL(asked, server.url).searchParams.get("blockid") ?? "");
     const first = ids().sort();
     expect(new Set(first).size).toBe(3);
     const document = server.seen.at(-1)?.body.toString() ?? "";
