@@ -1,5 +1,5 @@
 import { accessSync, constants } from "node:fs";
-import { filesOfCredentials } from "@cache-registry/registry-client/credentials/config";
+import { filesOfCredentials, missingHelpers } from "@cache-registry/registry-client/credentials/config";
 import { ConfigError } from "@cache-registry/runtime/config";
 import type { RegistryConfig } from "./config.ts";
 
@@ -31,7 +31,7 @@ function filesOf({
   ];
 }
 
-/** @throws ConfigError naming every key whose file cannot be read */
+/** @throws ConfigError naming every key whose file cannot be read, or whose program is not there */
 export function assertFilesReadable(config: RegistryConfig): void {
   const problems: string[] = [];
   for (const [key, path] of filesOf(config)) {
@@ -41,6 +41,11 @@ export function assertFilesReadable(config: RegistryConfig): void {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       problems.push(`${key}: the file ${path} cannot be read (${code ?? "unknown error"})`);
+    }
+  }
+  for (const [index, { credentials }] of config.upstreams.entries()) {
+    for (const [key, helper] of missingHelpers(credentials)) {
+      problems.push(`upstreams.${index}.credentials.${key}: docker-credential-${helper} is not on PATH`);
     }
   }
   if (problems.length > 0) throw new ConfigError(problems);

@@ -62,6 +62,10 @@ describe("assertFilesReadable", () => {
     const several = load({ CREG_UPSTREAMS: `[{registry: quay.io, credentials: ${list}}]` });
     expect(() => assertFilesReadable(several)).toThrow("upstreams.0.credentials.0.dockerConfigFile");
     expect(() => assertFilesReadable(several)).toThrow("upstreams.0.credentials.1.credentialsFile");
+    const helped = load({ CREG_UPSTREAMS: "[{registry: quay.io, credentials: {helper: not-there}}]" });
+    expect(() => assertFilesReadable(helped)).toThrow(
+      "upstreams.0.credentials.helper: docker-credential-not-there is not on PATH",
+    );
     const config = load({ CREG_AUTH__HTPASSWDFILE: "/nowhere/htpasswd", CREG_UPSTREAMS: upstream });
     expect(() => assertFilesReadable(config)).toThrow(ConfigError);
     for (const key of ["auth.htpasswdFile", "upstreams.0.credentials.passwordFile", "upstreams.0.tls.caFile"]) {

@@ -1,7 +1,7 @@
 import { isRepositoryName } from "@cache-registry/core/repository-name";
 import { filePath, secretText } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
-import { isHelperName } from "./helper.ts";
+import { isHelperInstalled, isHelperName } from "./helper.ts";
 
 const PREFIX_HINT = "the beginning of a repository path in whole components, such as team or team/app";
 const HELPER_HINT = "the name of a docker credential helper as in docker-credential-<name>, without a path";
@@ -115,5 +115,14 @@ export function filesOfCredentials(entries: CredentialsConfig | undefined): (rea
       const path = entry[name];
       return path === undefined ? [] : [[length === 1 ? name : `${index}.${name}`, path] as const];
     }),
+  );
+}
+
+/** Credential helpers that are not installed, each with its key below `credentials`. */
+export function missingHelpers(entries: CredentialsConfig | undefined): (readonly [key: string, helper: string])[] {
+  return (entries ?? []).flatMap(({ helper }, index, { length }) =>
+    helper === undefined || isHelperInstalled(helper)
+      ? []
+      : [[length === 1 ? "helper" : `${index}.helper`, helper] as const],
   );
 }

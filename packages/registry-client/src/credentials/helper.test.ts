@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { askHelper, createHelper, isHelperName } from "./helper.ts";
+import { askHelper, createHelper, isHelperInstalled, isHelperName } from "./helper.ts";
 
 let folder: string;
 let env: NodeJS.ProcessEnv;
@@ -82,6 +82,12 @@ describe("a credential helper", () => {
     await expect(askHelper({ name: "missing", server: "a.io", env })).rejects.toThrow(
       "docker-credential-missing cannot be started (ENOENT)",
     );
+  });
+
+  it("is known to be there or not", async () => {
+    await addHelper("there", "");
+    await writeFile(join(folder, "docker-credential-text"), "no program");
+    expect(["there", "text", "missing"].map((name) => isHelperInstalled(name, env))).toEqual([true, false, false]);
   });
 
   it("runs once for all who wait, and its answer is held", async () => {

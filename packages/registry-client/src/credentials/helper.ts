@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
 import { createRenewed } from "@cache-registry/runtime/renewed";
 import { z } from "zod";
 import { basicIdentity, type Identity } from "./identity.ts";
@@ -7,6 +9,22 @@ import type { HeldIdentity } from "./question.ts";
 /** What a helper may be called; nothing that leads to another folder or is an option. */
 export function isHelperName(name: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name);
+}
+
+function programOf(name: string): string {
+  return `docker-credential-${name}`;
+}
+
+/** Is the program somewhere on PATH? Not the same as that it will work. */
+export function isHelperInstalled(name: string, { PATH = "" }: NodeJS.ProcessEnv = process.env): boolean {
+  return PATH.split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, programOf(name)), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 export type HelperOptions = {
@@ -38,7 +56,7 @@ function environmentOf(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 type Ended = { readonly code: number | null; readonly output: string };
 
 function run({ name, server, env = process.env, timeout = TIMEOUT_MS }: HelperOptions): Promise<Ended> {
-  const program = `docker-credential-${name}`;
+  const program = programOf(name);
   return new Promise((resolve, reject) => {
     // In a group of its own, so that its children end with it. Never through a shell.
     const child = spawn(program, ["get"], {
@@ -96,7 +114,7 @@ function parseJson(text: string): unknown {
  */
 export async function askHelper(options: HelperOptions): Promise<Identity | undefined> {
   const { code, output } = await run(options);
-  const program = `docker-credential-${options.name}`;
+  const program = programOf(options.name);
   if (code !== 0) {
     if (output.trim() === NOT_FOUND) return undefined;
     throw new Error(`${program} failed (${code === null ? "killed" : `exit code ${code}`})`);

@@ -1,8 +1,11 @@
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { type ScriptedService, startScriptedService } from "@cache-registry/runtime/testing/scripted-service";
 import { isSigned } from "@cache-registry/runtime/testing/verify-signature";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createUpstreamClient, type UpstreamClient } from "../client.ts";
 import {
   answerJson,
@@ -84,6 +87,50 @@ describe("ECR", () => {
     expect(cloud.requests).toHaveLength(1);
     expect(cloud.requests[0]).toMatchObject({ method: "POST", body: "{}" });
     expect(cloud.requests[0]?.headers["content-type"]).toBe("application/x-amz-json-1.1");
+  });
+
+  it("is asked anew, within the request, when the registry no longer takes the password", async () => {
+    const clock = vi.spyOn(performance, "now");
+    try {
+      const client = createClient(name, { provider: "ecr" }, { ...keys, AWS_ENDPOINT_URL_ECR: cloud.url });
+      const start = performance.now();
+      await client.getManifest(at);
+      password = "second";
+      clock.mockImplementation(() => start + 5_000);
+      await expect(client.getManifest(at)).rejects.toMatchObject({ kind: "unauthorized" });
+      expect(cloud.requests).toHaveLength(1);
+      clock.mockImplementation(() => start + 60_000);
+      await client.getManifest(at);
+      expect(cloud.requests).toHaveLength(2);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
+  it("is reached through a proxy", async () => {
+    const asked: string[] = [];
+    const proxy = createServer((incoming, response) => {
+      const { url = "", method, headers } = incoming;
+      asked.push(url);
+      const { port } = new URL(cloud.url);
+      const onward = request({ host: "127.0.0.1", port, method, headers, path: new URL(url).pathname });
+      onward.once("response", (answer) => {
+        response.writeHead(answer.statusCode ?? 0, answer.headers);
+        answer.pipe(response);
+      });
+      incoming.pipe(onward);
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    try {
+      const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+      const env = { ...keys, AWS_ENDPOINT_URL_ECR: "http://ecr.cloud.test", HTTP_PROXY };
+      await createClient(name, { provider: "ecr" }, env).getManifest(at);
+      expect(asked).toEqual(["http://ecr.cloud.test/"]);
+    } finally {
+      proxy.closeAllConnections();
+      proxy.close();
+    }
   });
 
   it("that refuses counts as refused credentials, and its reason is told without secrets", async () => {

@@ -31,7 +31,7 @@ export async function startScriptedService(): Promise<ScriptedService> {
   const server = createServer((incoming, response) => {
     void text(incoming).then((body) => {
       const { method = "", headers } = incoming;
-      const url = new URL(incoming.url ?? "/", service.url);
+      const url = new URL(incoming.url ?? "/", `http://${headers.host}`);
       const request = { method, url, headers, body, form: Object.fromEntries(new URLSearchParams(body)) };
       service.requests.push(request);
       const answer = service.answer(request);
