@@ -141,12 +141,15 @@ async function expectNothingLost(holding: Holding): Promise<void> {
 
 const files = (folder: string) => readdir(join(registry.data, folder));
 
-async function expectStoreIntact(): Promise<void> {
+/** Names of files under blobs/ whose content is not what the name says. */
+async function damagedBlobs(): Promise<string[]> {
+  const damaged: string[] = [];
   for (const name of await files("blobs/sha256")) {
     const bytes = await readFile(join(registry.data, "blobs/sha256", name)).catch(() => undefined);
-    // Collected while this looks.
-    if (bytes) expect(digestOf(bytes)).toBe(`sha256:${name}`);
+    // Collected while this looks, or what it says.
+    if (bytes && digestOf(bytes) !== `sha256:${name}`) damaged.push(name);
   }
+  return damaged;
 }
 
 it(`${KILLS} kills under pushes, deletes, cold pulls and collections lose nothing (seed ${SEED})`, {
@@ -169,7 +172,7 @@ it(`${KILLS} kills under pushes, deletes, cold pulls and collections lose nothin
     await registry.start();
     expect([await files("ingest"), await files("trash")]).toEqual([[], []]);
     await expectNothingLost(holding);
-    if (kill % 10 === 0) await expectStoreIntact();
+    if (kill % 10 === 0) expect(await damagedBlobs()).toEqual([]);
   }
   console.info(
     `${KILLS} kills: ${changes} acknowledged changes, ${pulls} pulls and ${passes} collections between them`,
