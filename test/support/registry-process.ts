@@ -73,7 +73,10 @@ export async function whenReady(command: RunningCommand, management: string): Pr
 }
 
 /** The registry as its users run it: a process of its own, on free ports of 127.0.0.1, in a temporary folder. */
-export async function startRegistryProcess(configuration: Configuration = {}): Promise<RegistryProcess> {
+export async function startRegistryProcess(
+  configuration: Configuration = {},
+  { env = {} }: { readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<RegistryProcess> {
   const directory = await mkdtemp(join(tmpdir(), "creg-test-"));
   const data = join(directory, "data");
   const [port, managementPort] = [await freePort(), await freePort()];
@@ -93,7 +96,7 @@ export async function startRegistryProcess(configuration: Configuration = {}): P
   const file = join(directory, "registry.yaml");
   await writeFile(file, stringify(complete));
   const management = `http://127.0.0.1:${managementPort}`;
-  let command = runCommand(["registry", "--config", file], { cwd: directory });
+  let command = runCommand(["registry", "--config", file], { cwd: directory, env });
   await whenReady(command, management);
 
   const registry: RegistryProcess = {
@@ -119,7 +122,7 @@ export async function startRegistryProcess(configuration: Configuration = {}): P
       await command.exited;
     },
     async start() {
-      command = runCommand(["registry", "--config", file], { cwd: directory });
+      command = runCommand(["registry", "--config", file], { cwd: directory, env });
       await whenReady(command, management);
     },
     async dispose() {

@@ -76,6 +76,31 @@ export function isPublicAddress(address: string): boolean {
   return globalUnicast.check(address, "ipv6") && !blocked.check(address, "ipv6");
 }
 
+/** Names that only mean something in somebody's own network: RFC 6761, 6762, 8375, and what is in use besides. */
+const PRIVATE_SUFFIXES = [
+  "localhost",
+  "local",
+  "localdomain",
+  "internal",
+  "intranet",
+  "lan",
+  "home.arpa",
+  "home",
+  "corp",
+  "private",
+  "svc",
+];
+
+/**
+ * What can be judged of a host that a proxy dials for us: its address is not ours to look up. An address must be public; a
+ * name must have a dot and no suffix of private networks.
+ */
+export function isPublicName(host: string): boolean {
+  if (isIP(host) !== 0) return isPublicAddress(host);
+  const name = host.toLowerCase().replace(/\.$/, "");
+  return name.includes(".") && !PRIVATE_SUFFIXES.some((suffix) => name.endsWith(`.${suffix}`));
+}
+
 /** The host of a URL without the brackets of IPv6. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, "$1");

@@ -11,6 +11,7 @@ import type { Resolve } from "./connector.ts";
 import { parseContentLength, parseContentRange } from "./content-range.ts";
 import { createExchange } from "./exchange.ts";
 import { failureOf, failureOfStatus } from "./failure.ts";
+import type { ProxyFor } from "./forward-proxy/forward-proxy.ts";
 import { createListReferrers } from "./list-referrers.ts";
 import { type ManifestHead, readManifest, readManifestHead, type UpstreamManifest } from "./manifest-answer.ts";
 import type { ManifestRequest, Question, ReferrersRequest, RepositoryRequest } from "./question.ts";
@@ -62,6 +63,8 @@ export type UpstreamClientOptions = {
   /** Limits, and what is known of the upstreams' own; shared by the clients that follow one another. */
   readonly traffic?: Traffic;
   readonly logger: Logger;
+  /** The proxy on the way, where an upstream has none of its own. */
+  readonly proxyFor?: ProxyFor | undefined;
   readonly userAgent?: string;
   /** For tests: as `dns.lookup`. */
   readonly resolve?: Resolve;
@@ -73,7 +76,7 @@ const MAX_UNLISTED = 256;
 
 export function createUpstreamClient(options: UpstreamClientOptions): UpstreamClient {
   const { upstreams, policy, airGapped = false, logger, userAgent = "cache-registry", resolve } = options;
-  const transport = createTransport({ upstreams, policy, resolve });
+  const transport = createTransport({ upstreams, policy, resolve, proxyFor: options.proxyFor });
   const authorizer = createAuthorizer({
     tokens: createTokenSource({ transport, logger }),
     transport,

@@ -3,7 +3,9 @@ import { isIP, type LookupFunction } from "node:net";
 import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
 import { createSecretFile, type SecretFile } from "@cache-registry/runtime/secret";
 import { buildConnector } from "undici";
-import { isPublicAddress } from "./address-policy.ts";
+import { isPublicAddress, isPublicName } from "./address-policy.ts";
+import type { ForwardProxy } from "./forward-proxy/forward-proxy.ts";
+import { openTunnel } from "./forward-proxy/tunnel.ts";
 import type { UpstreamTls } from "./upstream.ts";
 
 /** The policy `public` refuses every address that the name has. */
@@ -73,10 +75,13 @@ export type ConnectorOptions = {
   /** Dial public addresses only. */
   readonly guarded: boolean;
   readonly resolve?: Resolve | undefined;
+  /** Through a tunnel of this proxy. Then it is the proxy that looks the name up, and the name that is judged. */
+  readonly proxy?: ForwardProxy | undefined;
 };
 
 /** Opens the connections of an undici pool. HTTP/1.1 only: one connection per stream is what long bodies want. */
-export function createConnector({ timeout, tls, guarded, resolve }: ConnectorOptions): buildConnector.connector {
+export function createConnector(connector: ConnectorOptions): buildConnector.connector {
+  const { timeout, tls, guarded, resolve, proxy } = connector;
   const contextOf = createContextSource(tls);
   const common = {
     timeout,
@@ -95,15 +100,24 @@ export function createConnector({ timeout, tls, guarded, resolve }: ConnectorOpt
     return secured.connect;
   }
 
+  /** Whom to call with what: over a tunnel of the proxy where there is one. */
+  async function dial(to: buildConnector.Options): Promise<[buildConnector.connector, buildConnector.Options]> {
+    const connect = await connectorFor(to.protocol);
+    if (!proxy) return [connect, to];
+    const port = Number(to.port || 443);
+    return [connect, { ...to, httpSocket: await openTunnel({ proxy, host: to.hostname, port, timeout }) }];
+  }
+
   return (options, callback) => {
     const host = options.hostname.replace(/^\[(.*)\]$/, "$1");
     // An address in the URL itself is never looked up.
-    if (guarded && isIP(host) !== 0 && !isPublicAddress(host)) {
+    const judged = proxy || isIP(host) !== 0;
+    if (guarded && judged && !isPublicName(host)) {
       callback(new AddressDeniedError(options.hostname), null);
       return;
     }
-    connectorFor(options.protocol).then(
-      (connect) => connect({ ...options, hostname: host }, callback),
+    dial({ ...options, hostname: host }).then(
+      ([connect, to]) => connect(to, callback),
       (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
     );
   };

@@ -3,6 +3,7 @@ import { isUpstreamError, UpstreamError, type UpstreamErrorKind } from "./upstre
 
 const KIND_OF_CODE: Readonly<Record<string, UpstreamErrorKind>> = {
   ERR_ADDRESS_DENIED: "denied-by-policy",
+  ERR_PROXY_TIMEOUT: "timeout",
   ETIMEDOUT: "timeout",
   UND_ERR_BODY_TIMEOUT: "timeout",
   UND_ERR_CONNECT_TIMEOUT: "timeout",

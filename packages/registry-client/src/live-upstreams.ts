@@ -1,6 +1,7 @@
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import { proxyFromEnvironment } from "./forward-proxy/forward-proxy.ts";
 import { createLiveClient } from "./live-client.ts";
 import { createTargetResolver, type TargetResolver } from "./target.ts";
 import { createTraffic, type Traffic } from "./traffic/traffic.ts";
@@ -30,15 +31,20 @@ export type LiveUpstreamsOptions = {
   readonly settings: UpstreamSettings;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** For HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 };
 
-export function createLiveUpstreams({ settings, metrics, logger }: LiveUpstreamsOptions): LiveUpstreams {
+/** @throws ConfigError when the environment names a proxy that is none */
+export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstreams {
+  const { settings, metrics, logger, env = process.env } = options;
+  const proxyFor = proxyFromEnvironment(env);
   let current = settings;
   let targets = createTargetResolver(settings);
   const traffic = createTraffic({ metrics, isListed: (registry) => isListed(current.upstreams, registry) });
   const live = createLiveClient<UpstreamSettings>(
     ({ upstreams, upstreamPolicy: policy, airGapped = false }) =>
-      createUpstreamClient({ upstreams, policy, airGapped, metrics, traffic, logger }),
+      createUpstreamClient({ upstreams, policy, airGapped, metrics, traffic, logger, proxyFor }),
     settings,
   );
   return {

@@ -1,6 +1,13 @@
-import { type Dispatcher, Pool } from "undici";
-import { hostOf } from "./address-policy.ts";
-import { createConnector, type Resolve } from "./connector.ts";
+import { buildConnector, type Dispatcher, Pool } from "undici";
+import { hostOf, isPublicName } from "./address-policy.ts";
+import { AddressDeniedError, createConnector, type Resolve } from "./connector.ts";
+import {
+  DIRECT,
+  dialledDirectly,
+  type ForwardProxy,
+  type ProxyFor,
+  parseForwardProxy,
+} from "./forward-proxy/forward-proxy.ts";
 import type { Upstream, UpstreamPolicy } from "./upstream.ts";
 import { findUpstream, isListed } from "./upstream.ts";
 
@@ -38,18 +45,27 @@ const MAX_HEADER_BYTES = 64 * 1024;
  */
 type Relation = "endpoint" | "same-host" | "listed" | "foreign";
 
+type Way = {
+  readonly pool: Pool;
+  /** The proxy that is asked in the upstream's place: for http. For https it only carries a tunnel. */
+  readonly asked: ForwardProxy | undefined;
+};
+
 export type TransportOptions = {
   readonly upstreams: readonly Upstream[];
   readonly policy: UpstreamPolicy;
+  /** The way where an upstream says nothing of its own. */
+  readonly proxyFor?: ProxyFor | undefined;
   /** For tests: as `dns.lookup`. */
   readonly resolve?: Resolve | undefined;
 };
 
-export function createTransport({ upstreams, policy, resolve }: TransportOptions): Transport {
+export function createTransport(options: TransportOptions): Transport {
+  const { upstreams, policy, proxyFor = dialledDirectly, resolve } = options;
   const listedHosts = new Set(
     upstreams.flatMap(({ registry }) => findUpstream(upstreams, registry).endpoints.map((url) => new URL(url).host)),
   );
-  const pools = new Map<string, { readonly pool: Pool; readonly bounded: boolean }>();
+  const pools = new Map<string, Way & { readonly bounded: boolean }>();
 
   function relationOf(upstream: Upstream, url: URL): Relation {
     const endpoints = upstream.endpoints.map((endpoint) => new URL(endpoint));
@@ -64,26 +80,43 @@ export function createTransport({ upstreams, policy, resolve }: TransportOptions
     return relation === "foreign" || !isListed(upstreams, upstream.registry);
   }
 
-  function createPool(upstream: Upstream, url: URL, relation: Relation): Pool {
+  function proxyOf({ proxy }: Upstream, url: URL): ForwardProxy | undefined {
+    return proxy === undefined
+      ? proxyFor(url)
+      : proxy.reveal() === DIRECT
+        ? undefined
+        : parseForwardProxy(proxy.reveal());
+  }
+
+  function createWay(upstream: Upstream, url: URL, relation: Relation): Way {
     const { tls, timeouts, concurrency } = upstream;
     const own = relation === "endpoint" || relation === "same-host";
-    return new Pool(url.origin, {
+    const guarded = isGuarded(upstream, relation);
+    const proxy = proxyOf(upstream, url);
+    const asked = proxy && url.protocol === "http:" ? proxy : undefined;
+    if (asked && guarded && !isPublicName(hostOf(url))) throw new AddressDeniedError(hostOf(url));
+    const connect = asked
+      ? buildConnector({ timeout: timeouts.connect, allowH2: false })
+      : createConnector({
+          timeout: timeouts.connect,
+          guarded,
+          tls: tls && {
+            ...tls,
+            insecureSkipVerify: own && tls.insecureSkipVerify,
+            presentCertificate: relation === "endpoint",
+          },
+          resolve,
+          proxy,
+        });
+    const pool = new Pool(asked?.url.origin ?? url.origin, {
       connections: concurrency + EXTRA_CONNECTIONS,
-      connect: createConnector({
-        timeout: timeouts.connect,
-        guarded: isGuarded(upstream, relation),
-        tls: tls && {
-          ...tls,
-          insecureSkipVerify: own && tls.insecureSkipVerify,
-          presentCertificate: relation === "endpoint",
-        },
-        resolve,
-      }),
+      connect,
       headersTimeout: timeouts.headers,
       bodyTimeout: timeouts.idle,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
     });
+    return { pool, asked };
   }
 
   function dropOldest(): void {
@@ -95,26 +128,28 @@ export function createTransport({ upstreams, policy, resolve }: TransportOptions
     }
   }
 
-  function poolFor(upstream: Upstream, url: URL): Pool {
+  function wayTo(upstream: Upstream, url: URL): Way {
     const relation = relationOf(upstream, url);
     const key = `${upstream.registry} ${relation} ${url.origin}`;
     const known = pools.get(key);
     const entry = known ?? {
-      pool: createPool(upstream, url, relation),
+      ...createWay(upstream, url, relation),
       bounded: relation === "foreign" || !isListed(upstreams, upstream.registry),
     };
     // Re-inserted, so that the map's order is the order of last use.
     pools.delete(key);
     pools.set(key, entry);
     if (!known) dropOldest();
-    return entry.pool;
+    return entry;
   }
 
   return {
     async send({ upstream, url, method, headers, body = null, signal }) {
-      const pool = poolFor(upstream, url);
-      const path = `${url.pathname}${url.search}`;
-      return pool.request({ method, path, headers, body, ...(signal ? { signal } : {}) });
+      const { pool, asked } = wayTo(upstream, url);
+      const request = { method, body, ...(signal ? { signal } : {}) };
+      if (!asked) return pool.request({ ...request, path: `${url.pathname}${url.search}`, headers });
+      // RFC 9112 §3.2.2: a proxy is told the whole URL.
+      return pool.request({ ...request, path: url.href, headers: { ...headers, ...asked.headers, host: url.host } });
     },
     async close() {
       const open = [...pools.values()];

@@ -1,8 +1,10 @@
 import { DOCKER_HUB, normalizeRegistry } from "@cache-registry/core/image-reference";
 import { isRepositoryName } from "@cache-registry/core/repository-name";
 import { duration, filePath, httpUrl, section } from "@cache-registry/runtime/config-types";
+import { Secret } from "@cache-registry/runtime/secret";
 import { z } from "zod";
 import { credentialsSchema } from "./credentials/config.ts";
+import { DIRECT, PROXY_HINT, parseForwardProxy } from "./forward-proxy/forward-proxy.ts";
 
 const DOCKER_HUB_ENDPOINT = "https://registry-1.docker.io";
 
@@ -74,6 +76,17 @@ const tagRuleSchema = z.strictObject({
   freeze: z.boolean().optional().describe("Once held, never asked upstream again"),
 });
 
+/** A secret as it may hold credentials. */
+const forwardProxy = z
+  .string()
+  .transform((text, context): Secret => {
+    if (text === DIRECT || parseForwardProxy(text)) return new Secret(text);
+    // Without the text, which may hold a password.
+    context.issues.push({ code: "custom", input: undefined, message: `must be ${PROXY_HINT}` });
+    return z.NEVER;
+  })
+  .meta({ allowed: PROXY_HINT });
+
 /** One upstream registry and how it is reached. DESIGN §4 "upstreams". Times in milliseconds. */
 export const upstreamSchema = z.strictObject({
   registry: registryName.describe("The name in image references"),
@@ -102,6 +115,9 @@ export const upstreamSchema = z.strictObject({
     .max(100_000)
     .optional()
     .describe("Requests per second to its endpoints, with bursts of one second; pulls go before warm-ups"),
+  proxy: forwardProxy
+    .optional()
+    .describe("The proxy on the way to it and to what it leads to, instead of HTTP_PROXY, HTTPS_PROXY and NO_PROXY"),
 });
 export type Upstream = z.output<typeof upstreamSchema>;
 

@@ -43,7 +43,14 @@ const CONNECTION_FAILURES = 3;
 const MAX_ENTRIES = 2_000;
 
 /** Each of these takes as long as a time-out, so that the first is enough. */
-const COSTLY = new Set(["EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT"]);
+const COSTLY = new Set([
+  "EAI_AGAIN",
+  "ERR_PROXY_TIMEOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 type Block = {
   readonly registry: string;
