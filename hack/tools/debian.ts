@@ -17,6 +17,8 @@ const PROOF: Readonly<Record<string, readonly string[]>> = {
   nftables: ["/usr/sbin/nft", "/sbin/nft"],
   openssl: ["/usr/bin/openssl"],
   "pkg-config": ["/usr/bin/pkg-config"],
+  // The version in the path differs by distribution; test/support/postgres-server.ts looks for it.
+  postgresql: ["/usr/lib/postgresql", "/usr/bin/initdb", "/usr/local/bin/initdb"],
   procps: ["/usr/sbin/sysctl", "/sbin/sysctl"],
   skopeo: ["/usr/bin/skopeo"],
   tar: ["/usr/bin/tar", "/bin/tar"],

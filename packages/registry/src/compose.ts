@@ -225,7 +225,7 @@ export async function compose(
       serverService({ name: "management", server: managementServer, listen: management }),
       ...snapshots.restore,
       // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.
-      { name: "metadata store", start: () => metadata.start(), stop: () => metadata.close() },
+      { name: "metadata store", start: (signal) => metadata.start(signal), stop: () => metadata.close() },
       { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
       ...snapshots.services,
       { name: "upstreams", stop: () => client.close() },

@@ -27,6 +27,8 @@ function filesOf({
     ["storage.blobs.s3.accessKeyIdFile", storage.blobs.s3?.accessKeyIdFile],
     ["storage.blobs.s3.secretAccessKeyFile", storage.blobs.s3?.secretAccessKeyFile],
     ["storage.blobs.s3.sessionTokenFile", storage.blobs.s3?.sessionTokenFile],
+    ["storage.metadata.postgres.urlFile", storage.metadata.postgres?.urlFile],
+    ["storage.metadata.postgres.caFile", storage.metadata.postgres?.caFile],
     ...ofUpstreams,
   ];
 }

@@ -13,7 +13,8 @@ export interface MetadataStore
     ImageStore,
     ReviewStore,
     EvictionStore {
-  start(): Promise<void>;
+  /** Resolves when it can be used. @throws the signal's reason, should it be told to give up waiting */
+  start(signal?: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -18,8 +18,23 @@ describe("metadata store configuration", () => {
     { path: "m.db" },
     { sqlite: { file: "m.db" } },
     { sqlite: { path: "" } },
+    { driver: "postgres" },
+    { driver: "postgres", postgres: {} },
+    { driver: "postgres", postgres: { url: "postgres://u:p@h/d", urlFile: "/run/url" } },
+    { driver: "postgres", postgres: { url: "mysql://u:p@h/d" } },
+    { driver: "postgres", postgres: { url: "postgres://u:p@h/d", connections: 1 } },
   ])("refuses %j", (value) => {
     expect(metadataStoreConfig.safeParse(value).success).toBe(false);
+  });
+
+  it("takes a PostgreSQL URL and shows it to nobody", () => {
+    const url = "postgres://user:sesame@db:5432/registry?sslmode=verify-full";
+    const config = metadataStoreConfig.parse({ driver: "postgres", postgres: { url } });
+    expect(config.postgres?.url?.reveal()).toBe(url);
+    expect(JSON.stringify(config)).not.toContain("sesame");
+    const refused = metadataStoreConfig.safeParse({ driver: "postgres", postgres: { url: `${url}&sslmod=x` } });
+    expect(refused.success).toBe(false);
+    expect(String(refused.error)).not.toContain("sesame");
   });
 
   it("opens the configured driver", async () => {

@@ -26,5 +26,17 @@ export async function openMetadataStore(
       const { createSqliteMetadataStore } = await import("./sqlite.ts");
       return createSqliteMetadataStore({ path: config.sqlite.path, ...rest, onFatal: fail });
     }
+    case "postgres": {
+      const { createPostgresMetadataStore } = await import("./postgres.ts");
+      const { url, urlFile, caFile, connections = 2 } = config.postgres ?? {};
+      return createPostgresMetadataStore({
+        connections,
+        ...(url ? { url } : {}),
+        ...(urlFile === undefined ? {} : { urlFile }),
+        ...(caFile === undefined ? {} : { caFile }),
+        ...(logger ? { logger } : {}),
+        ...rest,
+      });
+    }
   }
 }

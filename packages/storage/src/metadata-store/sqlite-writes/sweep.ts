@@ -1,10 +1,10 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewRules } from "../metadata-store.ts";
+import { type Candidate, removableAt } from "../removable-at.ts";
 import { prepare } from "../sqlite-statement.ts";
 import { LINK_BACKED, MANIFEST_PROTECTED } from "./protection.ts";
 import type { ReviewQueue } from "./queue.ts";
-import { type Candidate, removableAt } from "./review-manifest.ts";
 import type { Tags } from "./tags.ts";
 
 type TagRow = {

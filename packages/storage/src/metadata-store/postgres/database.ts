@@ -1,0 +1,155 @@
+import { randomInt } from "node:crypto";
+import { sleep } from "@cache-registry/runtime/backoff";
+import type { Logger } from "@cache-registry/runtime/logger";
+import { type Availability, type Call, createAvailability } from "./availability.ts";
+import { ConnectionLostError, isConflict, isConnectionLoss, storeError, unavailable } from "./errors.ts";
+import type { Link } from "./link.ts";
+import { createReaders } from "./readers.ts";
+import type { Session } from "./statement.ts";
+import { createWriters } from "./writers.ts";
+
+const CONNECT_TIMEOUT = 500;
+/** A transaction that was undone because of another is tried again at most so often. */
+const MAX_ATTEMPTS = 8;
+
+/** Thrown by a transaction's body: nothing is written, and the value is the result. */
+export class Rollback<Value> extends Error {
+  readonly value: Value;
+  constructor(value: Value) {
+    super("rolled back");
+    this.value = value;
+  }
+}
+
+export type Database = {
+  /** One statement, which may be repeated. @throws CodedError UNAVAILABLE within a second when the server is not there */
+  read<Result>(work: (session: Session) => Promise<Result>): Promise<Result>;
+  /**
+   * The body may run several times: it is tried again after a deadlock and when its connection broke before the commit.
+   * A commit that was not answered counts as failed, whatever became of it.
+   */
+  transaction<Result>(work: (session: Session) => Promise<Result>): Promise<Result>;
+  /** A single statement that is a transaction by itself. */
+  statement<Result>(work: (session: Session) => Promise<Result>): Promise<Result>;
+  close(): Promise<void>;
+};
+
+export type DatabaseOptions = {
+  readonly open: (options: {
+    readonly connectTimeout: number;
+    readonly onHeard: () => void;
+    readonly onLost: (link: Link, error: Error) => void;
+  }) => Promise<Link>;
+  /** Most connections at the same time. */
+  readonly connections: number;
+  readonly logger: Logger | undefined;
+};
+
+export function createDatabase({ open, connections, logger }: DatabaseOptions): Database {
+  const links = new Set<Link>();
+  let closed = false;
+
+  const availability: Availability = createAvailability({
+    logger,
+    probe: async () => (await connect()).end(),
+    onDown(error) {
+      for (const link of links) link.destroy(error);
+    },
+  });
+
+  function connect(): Promise<Link> {
+    return open({
+      connectTimeout: CONNECT_TIMEOUT,
+      onHeard: () => availability.heard(),
+      onLost(link) {
+        links.delete(link);
+        availability.suspect();
+      },
+    });
+  }
+
+  /** A connection to keep. */
+  async function join(): Promise<Link> {
+    try {
+      const link = await connect();
+      links.add(link);
+      // It came too late for this outage, or for the end.
+      if (closed || availability.outage() !== undefined) link.destroy(new ConnectionLostError("no longer wanted"));
+      return link;
+    } catch (error) {
+      // With others at work the server is there, and has only none left for us.
+      if (links.size === 0) availability.down(error);
+      throw unavailable(error);
+    }
+  }
+
+  const shared = Math.max(1, Math.min(4, Math.floor(connections / 3)));
+  const readers = createReaders({ open: join, max: shared });
+  const writers = createWriters({ open: join, max: Math.max(1, connections - shared) });
+
+  async function attempt<Result>(call: Call, work: (session: Session) => Promise<Result>): Promise<Result> {
+    return writers.use(async (link) => {
+      if (call.over) throw new ConnectionLostError("given up");
+      let committing = false;
+      try {
+        // Not waited for: the first statement goes right behind it.
+        const begun = link.command("BEGIN");
+        begun.catch(() => undefined);
+        const value = await work(link);
+        await begun;
+        if (call.over) throw new ConnectionLostError("given up");
+        committing = true;
+        const command = await link.command("COMMIT");
+        if (command !== "COMMIT") throw new Error(`the transaction ended with ${command}`);
+        return value;
+      } catch (error) {
+        if (committing && isConnectionLoss(error)) throw unavailable(error);
+        if (!link.lost) await link.command("ROLLBACK");
+        throw error;
+      }
+    });
+  }
+
+  async function transaction<Result>(call: Call, work: (session: Session) => Promise<Result>): Promise<Result> {
+    for (let count = 1; ; count++) {
+      try {
+        return await attempt(call, work);
+      } catch (error) {
+        if (error instanceof Rollback) return error.value as Result;
+        const again = isConflict(error) || isConnectionLoss(error);
+        if (!again || call.over || count === MAX_ATTEMPTS) throw error;
+        await sleep(randomInt(2 ** count, 2 ** (count + 2)));
+      }
+    }
+  }
+
+  function guard<Result>(task: (call: Call) => Promise<Result>): Promise<Result> {
+    return availability.guard(task).catch((error: unknown) => {
+      throw storeError(error);
+    });
+  }
+
+  return {
+    read: (work) =>
+      guard(async (call) => {
+        try {
+          return await work(await readers.pick());
+        } catch (error) {
+          // The server may have been started anew a moment ago.
+          if (!isConnectionLoss(error) || call.over) throw error;
+          return work(await readers.pick());
+        }
+      }),
+    transaction: (work) => guard((call) => transaction(call, work)),
+    statement: (work) =>
+      guard((call) =>
+        writers.use((link) => (call.over ? Promise.reject(new ConnectionLostError("given up")) : work(link))),
+      ),
+    async close() {
+      closed = true;
+      await writers.drain();
+      availability.close();
+      await Promise.all([...links].map((link) => link.end()));
+    },
+  };
+}
