@@ -1,4 +1,5 @@
 import type { Digest } from "@cache-registry/core/digest";
+import type { Volume } from "./volume.ts";
 
 /**
  * Where bytes live. The port knows nothing of repositories or rights: that is the metadata store's.
@@ -50,6 +51,8 @@ export interface BlobStore {
   listUploads(): AsyncIterable<{ readonly id: string; readonly modifiedAt: number }>;
   /** Resolves while bytes could be read and written; stores without it are asked with `stat`. @throws Error with the reason */
   probe?: () => Promise<void>;
+  /** Where the bytes are, for stores on a local disk; undefined before `start`. */
+  volume?: () => Volume | undefined;
   /** Ready for use: leftovers of `create` and of the trash of an earlier process are gone. */
   start(): Promise<void>;
   close(): Promise<void>;

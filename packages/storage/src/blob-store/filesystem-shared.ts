@@ -2,7 +2,7 @@ import { link, lstat, opendir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, digestOf, isDigestAlgorithm } from "@cache-registry/core/digest";
 import type { Confirm } from "./blob-store.ts";
-import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
+import { errnoOf, isAbsent, storeError } from "./filesystem-errors.ts";
 import { createLayout } from "./filesystem-layout.ts";
 
 /*
@@ -43,7 +43,7 @@ export async function takeAway(
     await rename(path, taken);
   } catch (error) {
     if (isAbsent(error)) return undefined;
-    throw writeError(error);
+    throw storeError(error);
   }
   if ((await identityOf(taken)) === identity) return taken;
   await putBack(taken, path);

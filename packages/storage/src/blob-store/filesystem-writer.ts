@@ -2,7 +2,7 @@ import { constants, fstatSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { Digest } from "@cache-registry/core/digest";
 import type { BlobWriter } from "./blob-store.ts";
-import { writeError } from "./filesystem-errors.ts";
+import { storeError } from "./filesystem-errors.ts";
 
 /** Where the bytes of a digest go, and what makes that name durable. */
 export type Destination = { readonly path: string; readonly syncFolder: () => Promise<void> };
@@ -51,7 +51,7 @@ async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], positio
 /** A temporary file on the file system of the blobs, so that the final rename is atomic. */
 export async function openFileWriter(target: Target): Promise<BlobWriter> {
   const { file, size: initialSize } = await openTarget(target).catch((error: unknown) => {
-    throw writeError(error);
+    throw storeError(error);
   });
   let size = initialSize;
   let committed: Digest | undefined;
@@ -73,7 +73,7 @@ export async function openFileWriter(target: Target): Promise<BlobWriter> {
       } catch (error) {
         // What a resumed upload counts is the file's size: half a chunk must not stay behind.
         await file.truncate(size).catch(() => {});
-        throw writeError(error);
+        throw storeError(error);
       }
     },
     async readAt(buffer, position) {
@@ -91,7 +91,7 @@ export async function openFileWriter(target: Target): Promise<BlobWriter> {
         committed = digest;
         await syncFolder();
       } catch (error) {
-        throw writeError(error);
+        throw storeError(error);
       }
     },
     close() {

@@ -9,7 +9,7 @@ import { content, listAll, readBlob, sha256, writeBlob } from "./conformance/fix
 import { sharedBlobStoreConformance } from "./conformance/sharing.ts";
 import { blobStoreConformance } from "./conformance.ts";
 import { createFilesystemBlobStore } from "./filesystem.ts";
-import { writeError } from "./filesystem-errors.ts";
+import { storeError } from "./filesystem-errors.ts";
 
 const folders: string[] = [];
 afterAll(async () => {
@@ -173,7 +173,7 @@ describe("filesystem blob store", () => {
     const full = await open("/dev/full", constants.O_WRONLY);
     const failure = await full.write("x").then(
       () => undefined,
-      (error: unknown) => writeError(error),
+      (error: unknown) => storeError(error),
     );
     await full.close();
     expect(failure).toMatchObject({ code: "INSUFFICIENT_STORAGE", status: 507 });

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { access, mkdir, open, opendir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   algorithmOf,
   DIGEST_ALGORITHMS,
@@ -9,12 +9,14 @@ import {
   isDigest,
 } from "@cache-registry/core/digest";
 import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
-import { errnoOf, isAbsent, writeError } from "./filesystem-errors.ts";
+import { errnoOf, isAbsent, storeError } from "./filesystem-errors.ts";
 import { emptyFolder, listUploads, makeFolder, statFile } from "./filesystem-folders.ts";
 import { createLayout, type Layout, MARKERS } from "./filesystem-layout.ts";
 import { removeReplica, takeAway, trashName } from "./filesystem-shared.ts";
+import { createFilesystemVolume } from "./filesystem-volume.ts";
 import { type Destination, openFileWriter } from "./filesystem-writer.ts";
 import { type FolderSync, openFolderSync } from "./folder-sync.ts";
+import type { Volume } from "./volume.ts";
 
 export type FilesystemOptions = {
   /** Root of the store; made when it is not there. */
@@ -35,7 +37,7 @@ async function writeMarkers(root: string): Promise<void> {
 
 async function openReader(path: string, digest: Digest, range: ByteRange | undefined): Promise<ByteReader> {
   const file = await open(path, READ).catch((error: unknown) => {
-    throw isAbsent(error) ? new BlobMissingError(digest) : error;
+    throw isAbsent(error) ? new BlobMissingError(digest) : storeError(error);
   });
   let position = range?.start ?? 0;
   const end = range?.end ?? Number.MAX_SAFE_INTEGER - 1;
@@ -43,7 +45,9 @@ async function openReader(path: string, digest: Digest, range: ByteRange | undef
     async read(buffer) {
       const length = Math.min(buffer.byteLength, end + 1 - position);
       if (length <= 0) return 0;
-      const { bytesRead } = await file.read(buffer, 0, length, position);
+      const { bytesRead } = await file.read(buffer, 0, length, position).catch((error: unknown) => {
+        throw storeError(error);
+      });
       position += bytesRead;
       return bytesRead;
     },
@@ -65,12 +69,13 @@ async function otherReplicas({ replicas }: Layout, own: string): Promise<string[
 }
 
 /**
- * Driver on a file system, for one process, or (with `replica`) for many that share it: `blobs/<algorithm>/<hex>`, `ingest/` and `uploads/` for bytes on their
- * way, `trash/` for bytes on their way out, `quarantine/` for damaged ones.
- * Errors: `CodedError` INSUFFICIENT_STORAGE when the disk is full.
+ * Driver on a file system, for one process, or (with `replica`) for many that share it: `blobs/<algorithm>/<hex>`, `ingest/`
+ * and `uploads/` for bytes on their way, `trash/` for bytes on their way out, `quarantine/` for damaged ones.
+ * Errors: `CodedError` INSUFFICIENT_STORAGE when the disk is full, UNAVAILABLE when it does not work.
  */
 export function createFilesystemBlobStore({ path, replica }: FilesystemOptions): BlobStore {
   let opened: Layout | undefined;
+  let volume: Volume | undefined;
   let root = path;
   const folders = new Map<DigestAlgorithm, FolderSync>();
 
@@ -98,6 +103,8 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       for (const algorithm of DIGEST_ALGORITHMS) {
         folders.set(algorithm, await openFolderSync(starting.blobFolder(algorithm)));
       }
+      // Of replicas that share a root, each has its own reserve.
+      volume = await createFilesystemVolume(dirname(starting.ingest));
       opened = starting;
     },
     async close() {
@@ -106,6 +113,7 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       await Promise.all([...folders.values()].map((folder) => folder.close()));
       folders.clear();
     },
+    volume: () => volume,
 
     async stat(digest) {
       const stat = await statFile(layout().blob(digest));
@@ -139,7 +147,7 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       try {
         await rename(layout().blob(digest), trashed);
       } catch (error) {
-        if (!isAbsent(error)) throw writeError(error);
+        if (!isAbsent(error)) throw storeError(error);
       }
       // Also what an earlier call left that got no further than the rename.
       await rm(trashed, { force: true });
@@ -152,7 +160,7 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
       try {
         await rename(layout().blob(digest), layout().quarantined(digest));
       } catch (error) {
-        if (!isAbsent(error)) throw writeError(error);
+        if (!isAbsent(error)) throw storeError(error);
       }
     },
     async removeLeftovers(alive) {
