@@ -10,11 +10,16 @@ export type Verifier = {
   update(chunk: Uint8Array): void;
   /** The digest of everything seen. The verifier is spent afterwards. */
   digest(): Digest;
+  /** Another one that has seen the same. */
+  clone(): Verifier;
 };
 
 export function createVerifier(algorithm: DigestAlgorithm): Verifier {
-  const hash: Hash = createHash(algorithm);
-  let size = 0;
+  return verifierOf(algorithm, createHash(algorithm), 0);
+}
+
+function verifierOf(algorithm: DigestAlgorithm, hash: Hash, start: number): Verifier {
+  let size = start;
   return {
     algorithm,
     get size() {
@@ -25,6 +30,7 @@ export function createVerifier(algorithm: DigestAlgorithm): Verifier {
       hash.update(chunk);
     },
     digest: () => digestOf(algorithm, hash.digest("hex")),
+    clone: () => verifierOf(algorithm, hash.copy(), size),
   };
 }
 

@@ -9,6 +9,7 @@ import type { PullRecorder } from "../access/pull-recorder.ts";
 import type { BlobFetch } from "../pull-through/blob-fetch.ts";
 import type { BlobLocation, BlobSource } from "../pull-through/blob-source.ts";
 import type { Outcome, PullThroughMetrics } from "../pull-through/pull-through-metrics.ts";
+import { StoreFailure } from "../pull-through/receive-blob.ts";
 import { toClientError } from "../pull-through/upstream-failure.ts";
 import { isUpstream, type Repository, type UpstreamRepository } from "./repository.ts";
 
@@ -74,8 +75,8 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
       throw new BlobMissingError(digest);
     }
     const { fetch, joined } = location;
-    const size = await fetch.opened;
-    const outcome = joined ? "joined" : "miss";
+    const { size, stores } = await sizeOf(fetch, repository);
+    const outcome = stores ? (joined ? "joined" : "miss") : "bypass";
     const reader = async (range?: ByteRange) => {
       const served = deps.metrics.waiting();
       const following = await follow(fetch, { blobs, digest, range }).catch((error: unknown) => {
@@ -85,6 +86,19 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
       return { read: (buffer: Uint8Array) => following.read(buffer), close: () => following.close().finally(served) };
     };
     return { size, outcome, from: "fetch", reader };
+  }
+
+  /** Without a store to write to the fetch never asked; the upstream says the size as well without sending the bytes. */
+  async function sizeOf(
+    fetch: BlobFetch,
+    repository: Repository,
+  ): Promise<{ readonly size: number | undefined; readonly stores: boolean }> {
+    try {
+      return { size: await fetch.opened, stores: true };
+    } catch (error) {
+      if (!(error instanceof StoreFailure) || !isUpstream(repository)) throw error;
+      return { size: await statUpstream(repository, fetch.digest), stores: false };
+    }
   }
 
   /**
@@ -134,6 +148,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
 
 function fail(error: unknown): never {
   if (error instanceof BlobMissingError) throw new CodedError("BLOB_UNKNOWN", undefined, { cause: error });
+  if (error instanceof StoreFailure) throw error.cause;
   throw toClientError(error, "blob");
 }
 
@@ -144,11 +159,15 @@ function fail(error: unknown): never {
 const FAILURE_AS_STATUS_WITHIN_MS = 5_000;
 
 async function follow(
-  fetch: Pick<BlobFetch, "active" | "finished" | "shows" | "reader">,
+  fetch: Pick<BlobFetch, "active" | "finished" | "passesOn" | "shows" | "reader">,
   { blobs, digest, range }: { blobs: BlobStore; digest: Digest; range: ByteRange | undefined },
 ): Promise<ByteReader> {
-  if (fetch.active) await fetch.shows(range?.start ?? 0, AbortSignal.timeout(FAILURE_AS_STATUS_WITHIN_MS));
-  if (fetch.active) return fetch.reader(range);
+  if (fetch.active) {
+    await fetch.shows(range?.start ?? 0, AbortSignal.timeout(FAILURE_AS_STATUS_WITHIN_MS)).catch((error: unknown) => {
+      if (!(error instanceof StoreFailure)) throw error;
+    });
+  }
+  if (fetch.active || fetch.passesOn) return fetch.reader(range);
   // It ended meanwhile and left its bytes in the store.
   await fetch.finished;
   return blobs.open(digest, range);

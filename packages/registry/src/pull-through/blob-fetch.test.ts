@@ -5,7 +5,8 @@ import { UpstreamError } from "@cache-registry/registry-client/upstream-error";
 import type { BlobStore, ByteReader } from "@cache-registry/storage/blob-store/blob-store";
 import { createMemoryBlobStore } from "@cache-registry/storage/blob-store/memory";
 import { describe, expect, it } from "vitest";
-import { type BlobFetchOptions, startBlobFetch, type UpstreamBody } from "./blob-fetch.ts";
+import { type BlobFetchOptions, startBlobFetch } from "./blob-fetch.ts";
+import type { UpstreamBody } from "./receive-blob.ts";
 import { isTransient } from "./upstream-failure.ts";
 
 const HOLD_BACK = 64 * 1024;
@@ -219,14 +220,6 @@ describe("startBlobFetch", () => {
     expect(closed).toBe(0);
     expect((await readAll(slow)).equals(bytes.subarray(10))).toBe(true);
     expect(closed).toBe(1);
-  });
-
-  it("fails for everybody when no file can be made", async () => {
-    const blobs: BlobStore = { ...createMemoryBlobStore(), create: () => Promise.reject(new Error("disk full")) };
-    const fetch = fetchFrom([body(0, bytes)], { asked: [], blobs });
-    await expect(fetch.opened).rejects.toThrow("disk full");
-    await expect(readAll(fetch.reader())).rejects.toThrow("disk full");
-    expect(fetch.active).toBe(false);
   });
 
   it("does not ask the upstream again when the disk fails", async () => {
