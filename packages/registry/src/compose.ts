@@ -9,6 +9,7 @@ import { createSchedule } from "@cache-registry/runtime/schedule";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createServer } from "@cache-registry/runtime/server";
 import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import { releaseReserveOfFullDisk } from "@cache-registry/storage/blob-store/filesystem-volume";
 import { openBlobStore } from "@cache-registry/storage/blob-store/open";
 import { redirectOf } from "@cache-registry/storage/blob-store/redirect";
 import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
@@ -36,6 +37,7 @@ import { createWarmUpGate } from "./management/warm-up-gate.ts";
 import { type Plugin, registerPlugins } from "./plugins.ts";
 import { createBlobSource } from "./pull-through/blob-source.ts";
 import { createManifestSource } from "./pull-through/manifest-source.ts";
+import { createNotStored } from "./pull-through/not-stored.ts";
 import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
 import { createReferrersSource } from "./pull-through/referrers-source.ts";
 import { createUploadSessions } from "./push/upload-sessions.ts";
@@ -46,6 +48,9 @@ import { referrersRoutes } from "./routes/referrers.ts";
 import { tagRoutes } from "./routes/tags.ts";
 import { uploadRoutes, uploadsRoutes } from "./routes/uploads.ts";
 import { createBlobSender } from "./serving/blob-sender.ts";
+import { createDisk } from "./space/disk.ts";
+import { guardBlobs } from "./space/guarded-blobs.ts";
+import { createSpaceKeeper } from "./space/space-keeper.ts";
 import { addStoreChecks } from "./store-checks.ts";
 
 const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arch}`];
@@ -77,15 +82,18 @@ export async function compose(
   addStoreChecks(health, { blobs, metadata });
   const digestLock = createDigestLock();
   const documents = createManifestDocuments(blobs, digestLock);
-  const storeManifest = createStoreManifest({ blobs, metadata, documents, digestLock });
+  const disk = createDisk({ volume: () => blobs.volume?.(), logger });
+  const guarded = guardBlobs(blobs, disk);
+  const storeManifest = createStoreManifest({ blobs: guarded, metadata, documents, digestLock });
   const pulls = createPullRecorder({ metadata, logger });
 
   const live = createLiveUpstreams({ settings: config, metrics, logger });
   const { client, targets, traffic } = live;
   const pullMetrics = createPullThroughMetrics(metrics);
   const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
-  const manifestSource = createManifestSource({ metadata, client, storeManifest, tagPolicyOf, metrics: pullMetrics });
-  const blobSource = createBlobSource({ blobs, metadata, client, digestLock, metrics: pullMetrics });
+  const sourceDeps = { metadata, client, metrics: pullMetrics, notStored: createNotStored({ metrics, logger }) };
+  const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf });
+  const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock });
   const readManifest = createManifestReader({
     metadata,
     documents,
@@ -107,7 +115,7 @@ export async function compose(
   });
 
   const snapshots = await createMetadataSnapshots({ config, blobs, logger, metrics, health });
-  const uploads = createUploadSessions({ blobs, metadata, digestLock, metrics });
+  const uploads = createUploadSessions({ blobs: guarded, metadata, digestLock, metrics });
   const reclaim = createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans: snapshots.keepOrphans });
   const rules = {
     grace: config.gc.grace,
@@ -125,7 +133,15 @@ export async function compose(
     metrics,
   });
   const gate = createWarmUpGate({ hold: (registry) => traffic.hold(registry), client, metrics, logger });
-  const warmUp = createWarmUp({ manifests: manifestSource, documents, blobs: blobSource, gate, logger });
+  const { space, service: spaceService } = createSpaceKeeper({
+    ...{ metadata, disk, blobs: blobSource, reclaim, pulls, rules, metrics, health, logger },
+    maxSize: config.storage.maxSize,
+  });
+  const warmUp = createWarmUp({
+    ...{ metadata, documents, gate, space, logger },
+    manifests: manifestSource,
+    blobs: blobSource,
+  });
   const images = createImages({
     metadata,
     documents,
@@ -224,12 +240,14 @@ export async function compose(
     services: [
       serverService({ name: "management", server: managementServer, listen: management }),
       ...snapshots.restore,
+      { name: "reserve", start: () => releaseReserve(config.storage.blobs) },
       // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.
       { name: "metadata store", start: (signal) => metadata.start(signal), stop: () => metadata.close() },
       { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
       ...snapshots.services,
       { name: "upstreams", stop: () => client.close() },
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
+      spaceService,
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },
       fullPass,
       { name: "scrub", stop: () => scrub.cancel() },
@@ -254,6 +272,10 @@ function scheduledScrub(
     if (state === "failed") throw new Error(error);
   };
   return [createSchedule({ name: "scrub", expression: schedule, task, ...deps })];
+}
+
+async function releaseReserve({ driver, filesystem }: RegistryConfig["storage"]["blobs"]): Promise<void> {
+  if (driver === "filesystem") await releaseReserveOfFullDisk(filesystem.path);
 }
 
 /** Nothing can be acknowledged without the metadata store: the process ends as on any uncaught error and starts anew. */

@@ -56,7 +56,17 @@ const scrubSchema = section({
 export const RegistryConfig = section({
   listen: listenSchema({ port: 5000 }),
   management: managementSchema(8081),
-  storage: section({ blobs: blobStoreConfig, metadata: metadataStoreConfig, snapshots: snapshotsConfig }),
+  storage: section({
+    blobs: blobStoreConfig,
+    metadata: metadataStoreConfig,
+    snapshots: snapshotsConfig,
+    maxSize: byteSize()
+      .refine((bytes) => bytes > 0, { error: "expected more than 0 bytes" })
+      .optional()
+      .describe(
+        "Quota for cached content: the least recently used goes above 95 % of it, down to 85 %. Default: 85 % of the volume with the driver filesystem, else none",
+      ),
+  }),
   upstreams: upstreamsSchema,
   upstreamPolicy: upstreamPolicySchema,
   externalNames: z

@@ -29,6 +29,7 @@ beforeEach(async () => {
     client: { headBlob: async () => ({ size: 42 }) } as unknown as UpstreamClient,
     source: {
       running: () => undefined,
+      underWay: () => [],
       locate: async () => locations.shift() ?? { kind: "stored", size: bytes.length },
     },
   });

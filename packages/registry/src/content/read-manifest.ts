@@ -57,10 +57,10 @@ export function createManifestReader(deps: ManifestReaderDeps): ManifestReader {
         "manifest document unreadable",
       );
       if (!(error instanceof BlobMissingError) || !isUpstream(repository)) throw new CodedError("MANIFEST_UNKNOWN");
-      await source.refetch(repository, record.digest).catch((cause: unknown) => {
+      const bytes = await source.refetch(repository, record.digest).catch((cause: unknown) => {
         throw toClientError(cause, "manifest");
       });
-      return documents.load(record.digest);
+      return bytes ?? documents.load(record.digest);
     }
   }
 
@@ -69,6 +69,6 @@ export function createManifestReader(deps: ManifestReaderDeps): ManifestReader {
     const digest: Digest = resolved.record.digest;
     deps.pulls.pulled(repository.name, digest);
     deps.metrics.answered("manifest", repository.upstream ?? "", resolved.outcome);
-    return { ...resolved, load: () => load(repository, resolved.record) };
+    return { ...resolved, load: async () => resolved.bytes ?? load(repository, resolved.record) };
   };
 }

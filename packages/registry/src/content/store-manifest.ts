@@ -71,7 +71,7 @@ async function write(blobs: BlobStore, digest: Digest, bytes: Buffer): Promise<v
   }
 }
 
-function recordOf(digest: Digest, size: number, parsed: ParsedManifest): ManifestRecord {
+export function recordOf(digest: Digest, size: number, parsed: ParsedManifest): ManifestRecord {
   const { mediaType, subject, artifactType, annotations } = parsed;
   return { digest, size, mediaType, subject: subject?.digest ?? null, artifactType: artifactType ?? null, annotations };
 }

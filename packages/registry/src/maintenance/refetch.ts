@@ -12,7 +12,7 @@ export type RefetchDeps = {
 /** Through the same doors as a pull, behind the pulls of clients: an upstream sees one read, and its limits are kept. */
 export function createRefetch({ metadata, manifests, blobs }: RefetchDeps): Refetch {
   return async (repository, digest) => {
-    if (await metadata.manifest(repository.name, digest)) return manifests.refetch(repository, digest);
+    if (await metadata.manifest(repository.name, digest)) return void (await manifests.refetch(repository, digest));
     const location = await blobs.locate(repository, digest, "background");
     if (location.kind === "fetching") await location.fetch.finished;
   };

@@ -39,6 +39,8 @@ export type ImageDescription = {
   lastPulledAt: string | null;
   checkedAt: string | null;
   error?: string;
+  /** What kind of error, when somebody can do something about it. */
+  reason?: "NoSpace";
 };
 
 export type WantImage = { readonly owner: string; readonly pin: boolean; readonly platforms: readonly string[] };
@@ -121,7 +123,7 @@ export function createImages({
     if (complete) return stale ? "stale" : "ready";
     if (warmUp.waitsFor(key) !== undefined) return "pending";
     if (warmUp.isRunning(key)) return "pulling";
-    return warmUp.lastError(key) === undefined ? "pending" : "failed";
+    return warmUp.lastFailure(key) === undefined ? "pending" : "failed";
   }
 
   function platformsOf(wanted: readonly string[]): Platform[] {
@@ -163,7 +165,8 @@ export function createImages({
       const record = digest && (await metadata.manifest(repository.name, digest));
       if (!wish && !record) return undefined;
       const progress = record ? await measure(repository, record.digest, platformsOf(wish?.platforms ?? [])) : NOTHING;
-      const error = warmUp.waitsFor(key) ?? warmUp.lastError(key);
+      const failure = warmUp.lastFailure(key);
+      const error = warmUp.waitsFor(key) ?? failure?.message;
       return {
         reference: key,
         ...documentOf(record),
@@ -175,6 +178,7 @@ export function createImages({
         lastPulledAt: record ? timeOf(await metadata.lastPulledAt(repository.name, record.digest)) : null,
         checkedAt: timeOf(tag?.checkedAt ?? null),
         ...(error === undefined ? {} : { error }),
+        ...(failure?.reason && { reason: failure.reason }),
       };
     },
     async release(reference, owner) {

@@ -1,13 +1,16 @@
 import { type Digest, isDigest } from "@cache-registry/core/digest";
-import { messageOf } from "@cache-registry/core/errors";
+import { CodedError, isCodedError, messageOf } from "@cache-registry/core/errors";
 import { type ImageReference, manifestReferenceOf } from "@cache-registry/core/image-reference";
 import type { Platform } from "@cache-registry/core/platform";
 import { createLimiter } from "@cache-registry/runtime/limiter";
 import type { Logger } from "@cache-registry/runtime/logger";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { ManifestDocuments } from "../content/manifest-documents.ts";
 import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
 import type { BlobSource } from "../pull-through/blob-source.ts";
 import type { ManifestSource } from "../pull-through/manifest-source.ts";
+import { StoreFailure } from "../pull-through/receive-blob.ts";
+import type { Space } from "../space/space.ts";
 import { closureOf, type LoadManifest } from "./image-closure.ts";
 import type { WarmUpGate } from "./warm-up-gate.ts";
 
@@ -23,24 +26,30 @@ export type WarmUp = {
   /** Why it does not begin yet: the upstream's limit is kept for pods. */
   waitsFor(key: string): string | undefined;
   /** Why the last run failed; gone when a new one starts. */
-  lastError(key: string): string | undefined;
+  lastFailure(key: string): WarmUpFailure | undefined;
   /** Starts nothing more; what is under way ends with the process and begins anew when it is asked for. */
   stop(): void;
 };
 
+/** `NoSpace`: the image does not fit beside what is pinned; asked for again, it is tried again. */
+export type WarmUpFailure = { readonly message: string; readonly reason?: "NoSpace" };
+
 export type WarmUpDeps = {
+  readonly metadata: Pick<MetadataStore, "blob">;
   readonly manifests: ManifestSource;
   readonly documents: ManifestDocuments;
   readonly blobs: BlobSource;
   readonly gate: WarmUpGate;
+  readonly space: Pick<Space, "admit">;
   readonly logger: Logger;
 };
 
-export function createWarmUp({ manifests, documents, blobs, gate, logger }: WarmUpDeps): WarmUp {
+export function createWarmUp(deps: WarmUpDeps): WarmUp {
+  const { metadata, manifests, documents, blobs, gate, space, logger } = deps;
   const images = createLimiter(CONCURRENT_IMAGES);
   const running = new Set<string>();
   const waiting = new Map<string, string>();
-  const errors = new Map<string, string>();
+  const errors = new Map<string, WarmUpFailure>();
   const stopping = new AbortController();
 
   async function warm(reference: ImageReference, platforms: readonly Platform[]): Promise<void> {
@@ -50,12 +59,26 @@ export function createWarmUp({ manifests, documents, blobs, gate, logger }: Warm
       ? manifests.byDigest(repository, wanted, "background")
       : manifests.byTag(repository, wanted, "background"));
     const load: LoadManifest = async (digest) => {
-      const { record } = await manifests.byDigest(repository, digest, "background");
+      const { record, bytes } = await manifests.byDigest(repository, digest, "background");
+      if (bytes) throw new CodedError("INSUFFICIENT_STORAGE", "the registry cannot store the image");
       return { record, bytes: await documents.load(record.digest) };
     };
     const closure = await closureOf(root.record.digest, platforms, load);
+    const missing = new Map<Digest, number>();
+    for (const { digest, size } of closure?.blobs ?? []) {
+      if (!(await metadata.blob(digest))) missing.set(digest, size);
+    }
+    const room = await space.admit([...missing.values()].reduce((sum, size) => sum + size, 0));
     const slots = createLimiter(CONCURRENT_BLOBS);
-    await Promise.all((closure?.blobs ?? []).map(({ digest }) => slots.run(() => fetchBlob(repository, digest))));
+    const fetchOne = async (digest: Digest): Promise<void> => {
+      await fetchBlob(repository, digest);
+      room.arrived(missing.get(digest) ?? 0);
+    };
+    try {
+      await Promise.all((closure?.blobs ?? []).map(({ digest }) => slots.run(() => fetchOne(digest))));
+    } finally {
+      room.release();
+    }
   }
 
   async function fetchBlob(repository: UpstreamRepository, digest: Digest): Promise<void> {
@@ -89,7 +112,7 @@ export function createWarmUp({ manifests, documents, blobs, gate, logger }: Warm
       logger.info({ image: key }, "image warmed");
     } catch (error) {
       if (errors.size >= MAX_REMEMBERED_ERRORS) errors.clear();
-      errors.set(key, messageOf(error));
+      errors.set(key, failureOf(error));
       logger.warn({ image: key, err: error }, "warm-up failed");
     } finally {
       running.delete(key);
@@ -106,9 +129,15 @@ export function createWarmUp({ manifests, documents, blobs, gate, logger }: Warm
     },
     isRunning: (key) => running.has(key),
     waitsFor: (key) => waiting.get(key),
-    lastError: (key) => errors.get(key),
+    lastFailure: (key) => errors.get(key),
     stop() {
       stopping.abort(new Error("the registry is stopping"));
     },
   };
+}
+
+function failureOf(error: unknown): WarmUpFailure {
+  const cause = error instanceof StoreFailure ? error.cause : error;
+  const full = isCodedError(cause) && cause.code === "INSUFFICIENT_STORAGE";
+  return { message: messageOf(cause), ...(full ? { reason: "NoSpace" } : {}) };
 }

@@ -9,8 +9,6 @@ export type BlobFetchOptions = UpstreamRead & {
   readonly blobs: Pick<BlobStore, "create">;
   /** The verified bytes are in `writer`: commit and link them. */
   readonly commit: (writer: BlobWriter, size: number) => Promise<void>;
-  /** A client goes on with an upstream read of its own, as the bytes cannot be stored. */
-  readonly onPassOn?: () => void;
 };
 
 /**
@@ -96,7 +94,7 @@ export function startBlobFetch(options: BlobFetchOptions): BlobFetch {
       return state.size;
     },
     shows: (position, signal) => progress.beyond(position, signal),
-    reader: (range) => createFollower({ state, progress, range, onPassOn: options.onPassOn ?? (() => {}) }),
+    reader: (range) => createFollower({ state, progress, range }),
   };
 }
 
@@ -119,11 +117,10 @@ type Follower = {
   readonly state: State;
   readonly progress: Progress;
   readonly range: ByteRange | undefined;
-  readonly onPassOn: () => void;
 };
 
 /** A client's view: reads from disk up to what may be seen, then waits; without a store it goes on by itself. */
-function createFollower({ state, progress, range, onPassOn }: Follower): ByteReader {
+function createFollower({ state, progress, range }: Follower): ByteReader {
   let position = range?.start ?? 0;
   const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1;
   const closing = new AbortController();
@@ -137,7 +134,6 @@ function createFollower({ state, progress, range, onPassOn }: Follower): ByteRea
   }
 
   function goOn(): ByteReader {
-    onPassOn();
     const { read, size } = state;
     const verifier = late ? createVerifier(state.verifier.algorithm) : state.verifier.clone();
     return passOn({ read, held: { size: verifier.size, readAt }, verifier, size, position, end });

@@ -45,6 +45,7 @@ beforeEach(async () => {
     ...stores,
     client,
     metrics: createPullThroughMetrics(createMetrics({ defaultMetrics: false })),
+    notStored: () => {},
   });
 });
 afterEach(() => stores.dispose());

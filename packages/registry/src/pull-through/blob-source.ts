@@ -7,7 +7,9 @@ import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock"
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
 import { type BlobFetch, startBlobFetch } from "./blob-fetch.ts";
+import { isStoreFailure, type NotStored } from "./not-stored.ts";
 import type { PullThroughMetrics } from "./pull-through-metrics.ts";
+import { StoreFailure } from "./receive-blob.ts";
 import { isTransient } from "./upstream-failure.ts";
 
 /** Where the bytes of a blob come from: from the store, or from a fetch that is under way. */
@@ -24,6 +26,16 @@ export type BlobSource = {
   locate(repository: UpstreamRepository, digest: Digest, priority: Priority): Promise<BlobLocation>;
   /** The fetch of a digest that is under way. */
   running(digest: Digest): BlobFetch | undefined;
+  /** All that is under way. */
+  underWay(): FetchUnderWay[];
+};
+
+/** Sizes in bytes; `size` undefined while the upstream has not said. `foreground`: a client waits for it. */
+export type FetchUnderWay = {
+  readonly digest: Digest;
+  readonly size: number | undefined;
+  readonly received: number;
+  readonly foreground: boolean;
 };
 
 export type BlobSourceDeps = {
@@ -32,6 +44,7 @@ export type BlobSourceDeps = {
   readonly client: UpstreamClient;
   readonly digestLock: DigestLock;
   readonly metrics: PullThroughMetrics;
+  readonly notStored: NotStored;
 };
 
 type Running = {
@@ -56,6 +69,17 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
     });
   }
 
+  /** Vouched for, so it may be read, also when that cannot be written down. */
+  async function link(repository: UpstreamRepository, digest: Digest): Promise<boolean> {
+    try {
+      return await metadata.linkBlob({ repository, digest, now: Date.now() });
+    } catch (error) {
+      if (!isStoreFailure(error)) throw error;
+      deps.notStored("blob", repository.upstream, error);
+      return true;
+    }
+  }
+
   function start(repository: UpstreamRepository, digest: Digest, priority: Priority): BlobFetch {
     const repositories = new Map([[repository.name, repository]]);
     const urgency = createUrgency(priority);
@@ -66,12 +90,22 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
       ended();
       if (fetches.get(digest)?.fetch === fetch) fetches.delete(digest);
     };
-    fetch.finished.then(forget, forget);
+    fetch.finished.then(forget, (error: unknown) => {
+      forget();
+      if (error instanceof StoreFailure) deps.notStored("blob", repository.upstream, error.cause);
+    });
     return fetch;
   }
 
   return {
     running: (digest) => active(digest)?.fetch,
+    underWay: () =>
+      [...fetches.values()].map(({ fetch: { digest, size, received }, urgency }) => ({
+        digest,
+        size,
+        received,
+        foreground: urgency.current === "foreground",
+      })),
     async locate(repository, digest, priority) {
       const blob = await metadata.blob(digest);
       if (blob && (await metadata.isLinked(repository.name, digest))) return { kind: "stored", size: blob.size };
@@ -80,7 +114,7 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
         await vouch(repository, digest);
         // Looked up again: the other fetch may have ended meanwhile.
         const held = await metadata.blob(digest);
-        if (held && (await metadata.linkBlob({ repository, digest, now: Date.now() }))) {
+        if (held && (await link(repository, digest))) {
           return { kind: "stored", size: held.size };
         }
       }

@@ -7,17 +7,20 @@ import { createSingleFlight } from "@cache-registry/runtime/single-flight";
 import { createUrgency, type Priority, type Urgency } from "@cache-registry/runtime/wait-queue";
 import type { ManifestRecord, MetadataStore, TagRecord } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
-import type { StoreManifest } from "../content/store-manifest.ts";
+import { recordOf, type StoreManifest } from "../content/store-manifest.ts";
 import { isFresh, staleWarning, type TagPolicy } from "./freshness.ts";
 import { createNegativeCache } from "./negative-cache.ts";
+import { isStoreFailure, type NotStored } from "./not-stored.ts";
 import type { Outcome, PullThroughMetrics } from "./pull-through-metrics.ts";
 
-/** A manifest that the store holds now, and how it came there. */
+/** A manifest that the store holds now (but for `bytes`), and how it came there. */
 export type ResolvedManifest = {
   readonly record: ManifestRecord;
   readonly outcome: Outcome;
   /** Text of a Warning header: the digest could not be confirmed upstream. */
   readonly warning?: string;
+  /** The document, when the store could not take it: nothing is held then. */
+  readonly bytes?: Buffer;
 };
 
 export type ManifestSource = {
@@ -30,8 +33,8 @@ export type ManifestSource = {
    * @throws UpstreamError when it cannot say; a held tag is then stale
    */
   refresh(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest>;
-  /** The document is known but its bytes are lost: fetch them again. */
-  refetch(repository: UpstreamRepository, digest: Digest): Promise<void>;
+  /** The document is known but its bytes are lost: fetch them again. They are the answer when the store cannot take them. */
+  refetch(repository: UpstreamRepository, digest: Digest): Promise<Buffer | undefined>;
 };
 
 export type ManifestSourceDeps = {
@@ -40,6 +43,7 @@ export type ManifestSourceDeps = {
   readonly storeManifest: StoreManifest;
   readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
   readonly metrics: PullThroughMetrics;
+  readonly notStored: NotStored;
   readonly now?: () => number;
 };
 
@@ -49,15 +53,27 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   const failures = createNegativeCache({ now });
   const urgencies = new Map<string, Urgency>();
 
+  /** What the store cannot take is passed on: the upstream's answer is as good. */
   async function store(
     repository: UpstreamRepository,
     manifest: UpstreamManifest,
     tags: readonly string[],
-  ): Promise<ManifestRecord> {
+  ): Promise<ResolvedManifest> {
     const { bytes, digest, mediaType } = manifest;
     const parsed = parse(repository, bytes, mediaType);
-    const { record } = await deps.storeManifest({ repository, digest, bytes, parsed, tags, requireReferences: false });
-    return record;
+    try {
+      const content = { repository, digest, bytes, parsed, tags, requireReferences: false };
+      return { record: (await deps.storeManifest(content)).record, outcome: "miss" };
+    } catch (error) {
+      if (!isStoreFailure(error)) throw error;
+      deps.notStored("manifest", repository.upstream, error);
+      return { record: recordOf(digest, bytes.length, parsed), bytes, outcome: "bypass" };
+    }
+  }
+
+  /** What is remembered of a tag is worth less than an answer. */
+  async function markTag(...mark: Parameters<MetadataStore["markTag"]>): Promise<void> {
+    await metadata.markTag(...mark).catch((error: unknown) => deps.notStored("manifest", "", error));
   }
 
   /** Failures of what is not held are remembered briefly: a dead upstream is not asked by every request. */
@@ -77,7 +93,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     repository: UpstreamRepository,
     reference: string,
     { tags = [], priority }: { tags?: readonly string[]; priority: Urgency },
-  ): Promise<ManifestRecord> {
+  ): Promise<ResolvedManifest> {
     const { upstream: registry, path, name } = repository;
     return askOnce(`${name} ${reference}`, async () =>
       store(repository, await client.getManifest({ registry, repository: path, reference, priority }), tags),
@@ -94,17 +110,14 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     const asked = { registry, repository: path, reference: held.name, priority };
     const head = await askOnce(`${name} ${held.name}`, () => client.headManifest(asked));
     const record = head.digest === held.digest ? await metadata.manifest(name, held.digest) : undefined;
-    if (!record) {
-      const fetched = await fetch(repository, head.digest ?? held.name, { tags: [held.name], priority });
-      return { record: fetched, outcome: "miss" };
-    }
-    await metadata.markTag(name, held.name, { checkedAt: now(), staleSince: null });
+    if (!record) return fetch(repository, head.digest ?? held.name, { tags: [held.name], priority });
+    await markTag(name, held.name, { checkedAt: now(), staleSince: null });
     return { record, outcome: "hit" };
   }
 
   async function markStale(repository: UpstreamRepository, held: TagRecord, error: unknown): Promise<void> {
     if (!isServableStale(error) || held.staleSince !== null) return;
-    await metadata.markTag(repository.name, held.name, { staleSince: now() });
+    await markTag(repository.name, held.name, { staleSince: now() });
   }
 
   async function serveStale(
@@ -122,7 +135,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
 
   async function revalidate(repository: UpstreamRepository, tag: string, priority: Urgency): Promise<ResolvedManifest> {
     const held = await metadata.tag(repository.name, tag);
-    if (!held) return { record: await fetch(repository, tag, { tags: [tag], priority }), outcome: "miss" };
+    if (!held) return fetch(repository, tag, { tags: [tag], priority });
     try {
       return await confirm(repository, held, priority);
     } catch (error) {
@@ -134,8 +147,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     const held = await metadata.tag(repository.name, tag);
     failures.forget(`${repository.name} ${tag}`);
     try {
-      if (held) return await confirm(repository, held, priority);
-      return { record: await fetch(repository, tag, { tags: [tag], priority }), outcome: "miss" };
+      return await (held ? confirm(repository, held, priority) : fetch(repository, tag, { tags: [tag], priority }));
     } catch (error) {
       if (held) await markStale(repository, held, error);
       throw error;
@@ -166,10 +178,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
   }
 
   const fetchDigest = (repository: UpstreamRepository, digest: Digest, priority: Priority) =>
-    joined(`${repository.name}@${digest}`, priority, async (urgency) => ({
-      record: await fetch(repository, digest, { priority: urgency }),
-      outcome: "miss",
-    }));
+    joined(`${repository.name}@${digest}`, priority, (urgency) => fetch(repository, digest, { priority: urgency }));
 
   return {
     async byDigest(repository, digest, priority = "foreground") {
@@ -177,7 +186,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
       return record ? { record, outcome: "hit" } : fetchDigest(repository, digest, priority);
     },
     async refetch(repository, digest) {
-      await fetchDigest(repository, digest, "foreground");
+      return (await fetchDigest(repository, digest, "foreground")).bytes;
     },
     async byTag(repository, tag, priority = "foreground") {
       const held = await fresh(repository, tag);

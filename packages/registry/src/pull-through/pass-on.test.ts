@@ -122,7 +122,7 @@ describe("a fetch whose store is full", () => {
   it("reads no faster than its client, holds little in memory, and ends with it", async () => {
     const upstream = newUpstream();
     const fetch = startFetch(0, upstream);
-    await expect(fetch.opened).rejects.toThrow();
+    await expect(fetch.opened).rejects.toThrow("disk full");
     const reader = fetch.reader();
     await reader.read(Buffer.alloc(10_000));
     await sleep(50);

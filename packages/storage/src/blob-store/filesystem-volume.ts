@@ -17,9 +17,22 @@ async function usageOf(root: string): Promise<{ total: number; free: number }> {
   return { total: blocks * bsize, free: bavail * bsize };
 }
 
+/** Less than this, in bytes, and a database cannot even be opened. */
+const TOO_FULL_BYTES = 2 ** 20;
+
+/** Before anything is started: a disk that filled up meanwhile must not keep the registry from starting. */
+export async function releaseReserveOfFullDisk(root: string): Promise<void> {
+  const usage = await usageOf(root).catch(() => undefined);
+  if (usage && usage.free < TOO_FULL_BYTES) await rm(reserveOf(root), { force: true });
+}
+
+function reserveOf(root: string): string {
+  return join(root, "reserve");
+}
+
 /** The volume of a store's root folder; the reserve is the file `reserve` there. */
 export async function createFilesystemVolume(root: string): Promise<Volume> {
-  const file = join(root, "reserve");
+  const file = reserveOf(root);
   const { total } = await usageOf(root);
   const reserveBytes = Math.floor(Math.min(RESERVE_BYTES, total * RESERVE_PART));
 

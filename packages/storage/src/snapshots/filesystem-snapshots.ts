@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { copyFile, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "@cache-registry/core/errors";
-import { errnoOf, isAbsent, writeError } from "../blob-store/filesystem-errors.ts";
+import { errnoOf, isAbsent, storeError } from "../blob-store/filesystem-errors.ts";
 import { newestFirst, type SnapshotStore, UnreadableSnapshotError } from "./snapshot-store.ts";
 
 /** `snapshots/` in the folder of the blobs. */
@@ -29,7 +29,7 @@ export function createFilesystemSnapshots(root: string): SnapshotStore {
       try {
         await copyFile(join(folder, name), file, constants.COPYFILE_EXCL);
       } catch (error) {
-        if (errnoOf(error) === "ENOSPC") throw writeError(error);
+        if (errnoOf(error) === "ENOSPC") throw storeError(error);
         throw new UnreadableSnapshotError(messageOf(error), { cause: error });
       }
     },

@@ -1,0 +1,29 @@
+import { isCodedError } from "@cache-registry/core/errors";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { Metrics } from "@cache-registry/runtime/metrics";
+
+/** Content of an upstream was passed on to clients, as the store could not take it. */
+export type NotStored = (kind: "manifest" | "blob", upstream: string, error: unknown) => void;
+
+/** A full disk fails everything at once; one line says as much. Milliseconds. */
+const LOG_INTERVAL_MS = 10_000;
+
+export function createNotStored({ metrics, logger }: { metrics: Metrics; logger: Logger }): NotStored {
+  const notStored = metrics.counter({
+    name: "not_stored_total",
+    help: "Content of upstreams that was passed on to clients past the store, which could not take it",
+    labels: ["kind", "upstream"],
+  });
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  return (kind, upstream, err) => {
+    notStored.inc({ kind, upstream });
+    if (performance.now() - loggedAt < LOG_INTERVAL_MS) return;
+    loggedAt = performance.now();
+    logger.error({ err, kind, upstream }, "content cannot be stored: it is passed on");
+  };
+}
+
+/** Is our own store to blame? Refusals (a name that belongs to another origin) are not failures. */
+export function isStoreFailure(error: unknown): boolean {
+  return !isCodedError(error) || error.status >= 500;
+}
