@@ -17,6 +17,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Run>>> = {
   proxy: async () => (await import("@cache-registry/proxy/main")).runProxy,
   scrub: async () => (await import("@cache-registry/registry/maintenance/scrub-command")).runScrub,
   rebuild: async () => (await import("@cache-registry/registry/maintenance/rebuild-command")).runRebuild,
+  export: async () => (await import("@cache-registry/registry/transfer/export-command")).runExport,
+  import: async () => (await import("@cache-registry/registry/transfer/import-command")).runImport,
 };
 
 const USAGE = `usage: cache-registry <${Object.keys(COMMANDS).join(" | ")}> [--config FILE]`;

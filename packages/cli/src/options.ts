@@ -1,9 +1,27 @@
 import type { ParseArgsOptionsConfig } from "node:util";
 
+const TEXT = { type: "string" } as const;
+const TEXTS = { type: "string", multiple: true } as const;
+const FLAG = { type: "boolean" } as const;
+/** A registry elsewhere. */
+const REMOTE = { url: TEXT, "management-url": TEXT, "token-file": TEXT, "ca-file": TEXT };
+
 /** Options of commands beside --config; what they mean is checked by the command itself. */
 export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
   scrub: { rate: { type: "string" }, after: { type: "string" }, json: { type: "boolean" } },
   rebuild: { snapshot: { type: "string" }, repository: { type: "string" }, discard: { type: "boolean" } },
+  export: {
+    ...REMOTE,
+    username: TEXT,
+    "password-file": TEXT,
+    images: TEXTS,
+    "all-cached": FLAG,
+    used: FLAG,
+    platform: TEXTS,
+    referrers: FLAG,
+    output: TEXT,
+  },
+  import: { "management-url": TEXT, "token-file": TEXT, "ca-file": TEXT, input: TEXT, as: TEXTS, name: TEXT },
 };
 
 const HELP: Readonly<Record<string, string>> = {
@@ -19,6 +37,22 @@ Gives a stopped registry a usable database again, then makes metadata and bytes 
   --repository NAME  local repository for manifests whose place nobody knows; default: recovered
   --discard          leave such manifests to the collector: where everything is cached, the upstreams have them
 exit code: 0 done, 4 pushed content is lost, 130 interrupted (run it again), 1 it could not be done`,
+  export: `[--images REF]… [--all-cached] [--used] --output DIR|FILE.tar
+Writes images of a running registry to an OCI image layout; done again, it goes on where it ended.
+  --images REF           an image, such as docker.io/library/nginx:1.27; may be given several times
+  --all-cached, --used   everything cached that has a tag or an owner; everything that has an owner
+  --platform OS/ARCH     of multi-platform images only this; may be given several times. Default: all; with --all-cached and
+                         --used those that are held
+  --referrers            also signatures, attestations and SBOMs that refer to the images
+  --url URL [--management-url URL --token-file FILE] [--username NAME --password-file FILE] [--ca-file FILE]
+                         a registry elsewhere, instead of the one that --config describes
+exit code: 0 done, 1 something could not be exported, 130 interrupted`,
+  import: `--input DIR|FILE.tar [--as NAME | --as OLD=NAME]… [--name NAME]
+Brings the images of an OCI image layout into a running registry under their upstreams' names, and pins them.
+  --as NAME              name of the only image; OLD=NAME: of the one that the layout calls OLD
+  --name NAME            the pin's owner is import:NAME; default: the name of the file
+  --management-url URL [--token-file FILE] [--ca-file FILE]   a registry elsewhere, instead of the one that --config describes
+exit code: 0 done, 1 refused (nothing of a damaged archive is imported), 130 interrupted`,
 };
 
 export function usageOf(command: string): string {

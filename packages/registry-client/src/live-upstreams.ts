@@ -54,7 +54,11 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
     get airGapped() {
       return current.airGapped ?? false;
     },
-    tagRuleOf: (registry, tag) => tagRuleOf(findUpstream(current.upstreams, registry), tag),
+    tagRuleOf(registry, tag) {
+      const rule = tagRuleOf(findUpstream(current.upstreams, registry), tag);
+      // Nobody will ever confirm it: what is held is what there is, and not stale.
+      return current.airGapped ? { ...rule, freeze: true } : rule;
+    },
     replace(next) {
       targets = createTargetResolver(next);
       live.replace(next);

@@ -53,6 +53,8 @@ import { guardBlobs } from "./space/guarded-blobs.ts";
 import { createSpaceKeeper } from "./space/space-keeper.ts";
 import { addStoreChecks } from "./store-checks.ts";
 
+import { createImportContent } from "./transfer/import-content.ts";
+
 const WARM_BY_DEFAULT = [`linux/${process.arch === "x64" ? "amd64" : process.arch}`];
 
 export type Composition = {
@@ -221,6 +223,7 @@ export async function compose(
     metadata,
     token,
     startedAt: new Date(),
+    content: createImportContent({ blobs, metadata, digestLock, storeManifest }),
     scrub,
     scrubRate: config.scrub.rate,
   });

@@ -10,6 +10,8 @@ import type { Collector } from "../gc/collector.ts";
 import type { Scrub } from "../maintenance/scrub.ts";
 import { addScrubRoutes } from "../maintenance/scrub-routes.ts";
 import { nextLink, pageOf } from "../routes/page.ts";
+import { addContentRoutes } from "../transfer/content-routes.ts";
+import type { ImportContent } from "../transfer/import-content.ts";
 import type { Images } from "./images.ts";
 import { parseInput } from "./input.ts";
 
@@ -21,6 +23,8 @@ export type ManagementDeps = {
   readonly token: SecretFile | undefined;
   readonly startedAt: Date;
   readonly scrub: Scrub;
+  /** What imports bring in. */
+  readonly content: ImportContent;
   /** Bytes per second of a scrub that names no rate. */
   readonly scrubRate: number;
 };
@@ -83,6 +87,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         reviewBacklog: (await metadata.reviewBacklog()).length,
       }));
       api.post("/gc", () => collector.fullPass());
+      addContentRoutes(api, deps.content);
       addScrubRoutes(api, deps.scrub, deps.scrubRate);
     },
     { prefix: "/api/v1" },
