@@ -47,6 +47,14 @@ describe("judge", () => {
     expect(judge(figure("lower", 13, 2), { peer: "peer", factor: 1, plus: 10 })?.met).toBe(false);
   });
 
+  it("knows limits of its own and a choice of two", () => {
+    expect(judge(figure("lower", 900, 1), { limit: 1_000 })).toEqual({ ratio: 0.9, goal: "≤ 1,000 ms", met: true });
+    expect(judge(figure("lower", 1_001, 1), { limit: 1_000 })?.met).toBe(false);
+    const either = { peer: "peer", factor: 2, orPlus: 5 };
+    expect([8, 8.5].map((ours) => judge(figure("lower", ours, 3), either)?.met)).toEqual([true, false]);
+    expect([20, 20.5].map((ours) => judge(figure("lower", ours, 10), either)?.met)).toEqual([true, false]);
+  });
+
   it("says nothing about a peer that was not there", () => {
     expect(judge(figure("lower", 1, 1), { peer: "other", factor: 1 })).toBeUndefined();
   });

@@ -14,8 +14,13 @@ export type Figure = {
   readonly note?: string;
 };
 
-/** `higher`: ours / peer ≥ factor; `lower`: ours / peer ≤ factor, with `plus` allowed on top in the figure's unit. */
-export type Goal = { readonly peer: string; readonly factor: number; readonly plus?: number };
+/**
+ * Against a peer: `higher`: ours / peer ≥ factor; `lower`: ours / peer ≤ factor, with `plus` allowed on top in the figure's
+ * unit, or `orPlus` on top of the peer's own. Or a limit in the figure's unit.
+ */
+export type Goal =
+  | { readonly peer: string; readonly factor: number; readonly plus?: number; readonly orPlus?: number }
+  | { readonly limit: number };
 
 export type Contender = {
   readonly peer: string;
@@ -60,17 +65,30 @@ export function medianOf({ name, samples }: Figure, peer: string): number {
 export type Verdict = { readonly ratio: number; readonly goal: string; readonly met: boolean };
 
 /** Undefined when the peer was not there to be measured. */
-export function judge(figure: Figure, { peer, factor, plus = 0 }: Goal): Verdict | undefined {
-  if (!figure.samples.some((sample) => sample.peer === peer)) return undefined;
-  const [ours, theirs] = [medianOf(figure, OURS), medianOf(figure, peer)];
-  const limit = factor * theirs + plus;
+export function judge(figure: Figure, goal: Goal): Verdict | undefined {
+  const ours = medianOf(figure, OURS);
+  const { limit, text, base } = "limit" in goal ? ownLimit(figure, goal.limit) : limitOf(figure, goal);
+  if (Number.isNaN(base)) return undefined;
   const sign = figure.better === "higher" ? "≥" : "≤";
-  const more = plus === 0 ? "" : ` + ${plus} ${figure.unit}`;
   return {
-    ratio: ours / theirs,
-    goal: `${sign} ${factor} × ${peer}${more}`,
+    ratio: ours / base,
+    goal: `${sign} ${text}`,
     met: figure.better === "higher" ? ours >= limit : ours <= limit,
   };
+}
+
+type Limit = { readonly limit: number; readonly text: string; readonly base: number };
+
+function ownLimit({ unit }: Figure, limit: number): Limit {
+  return { limit, text: `${limit.toLocaleString("en-US")} ${unit}`, base: limit };
+}
+
+function limitOf(figure: Figure, { peer, factor, plus = 0, orPlus }: Exclude<Goal, { limit: number }>): Limit {
+  const theirs = figure.samples.find((sample) => sample.peer === peer)?.median ?? Number.NaN;
+  const more = plus === 0 ? "" : ` + ${plus} ${figure.unit}`;
+  const or = orPlus === undefined ? "" : ` or + ${orPlus} ${figure.unit}`;
+  const limit = Math.max(factor * theirs + plus, orPlus === undefined ? 0 : theirs + orPlus);
+  return { limit, text: `${factor} × ${peer}${more}${or}`, base: theirs };
 }
 
 /** Name of our registry among the peers. */

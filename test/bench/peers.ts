@@ -1,15 +1,27 @@
 import { existsSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import { bundle } from "../../hack/bundle.ts";
-import { type Component, startComponent, waitFor } from "../../hack/cluster/components.ts";
+import { type Component, startComponent } from "../../hack/cluster/components.ts";
 import { requireTool } from "../../hack/cluster/containerd.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { freePort } from "../support/free-port.ts";
 
 /** A server under test, in a folder of its own; its log goes to a file there. */
-export type Peer = { readonly url: string; readonly stop: () => Promise<void> };
+export type Peer = {
+  readonly url: string;
+  readonly pid: number;
+  /** Milliseconds from its start until it answered that it is ready. */
+  readonly readyAfter: number;
+  readonly stop: () => Promise<void>;
+};
+
+/** Our registry also tells about itself. */
+export type OurPeer = Peer & { readonly management: string };
+
+const START_LIMIT_MS = 20_000;
 
 type Program = {
   readonly name: string;
@@ -30,23 +42,37 @@ async function startProgram({ name, dir, program, args, port, ready, environment
     logs: dir,
     environment,
   });
-  const answers = async () => (await fetch(ready)).status < 500;
-  await waitFor(answers, { what: `${name} at ${ready}`, components: [component], timeoutMs: 20_000 });
-  return { url: `http://127.0.0.1:${port}`, stop: () => component.stop() };
+  const start = performance.now();
+  const isReady = async () => (await fetch(ready)).status < 500;
+  while (!(await isReady().catch(() => false))) {
+    component.assertRunning();
+    if (performance.now() - start > START_LIMIT_MS) throw new Error(`${name} is not ready:\n${component.logTail()}`);
+    await sleep(5);
+  }
+  const readyAfter = performance.now() - start;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    pid: component.identity.pid,
+    readyAfter,
+    stop: () => component.stop(),
+  };
 }
 
 let built: Promise<string> | undefined;
 
+/** Where its data is, so that it can be there before the start. */
+export const ourData = (dir: string): string => join(dir, "data");
+
 export type OurOptions = { readonly dir: string; readonly upstream?: string };
 
 /** Our registry as in the image: bundled, production, everything else by default; `up/` is the upstream. */
-export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
+export async function startOurs({ dir, upstream }: OurOptions): Promise<OurPeer> {
   await mkdir(dir, { recursive: true });
   // Inside the tree, so that node_modules is found while building; the folder is ignored by git.
   built ??= bundle(join(dir, "dist"));
   const main = join(await built, "main.js");
   const [port, management] = [await freePort(), await freePort()];
-  const data = join(dir, "data");
+  const data = ourData(dir);
   const file = join(dir, "registry.yaml");
   const configuration = {
     listen: { host: "127.0.0.1", port },
@@ -62,7 +88,7 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
   await writeFile(file, stringify(configuration));
   // The flags of the image; BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
   const options = (process.env.BENCH_NODE_OPTIONS ?? "--max-semi-space-size=8").split(" ").filter(Boolean);
-  return startProgram({
+  const peer = await startProgram({
     name: "cache-registry",
     dir,
     program: process.execPath,
@@ -71,7 +97,11 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<Peer> {
     ready: `http://127.0.0.1:${management}/readyz`,
     environment: { NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
   });
+  return { ...peer, management: `http://127.0.0.1:${management}` };
 }
+
+/** Where its content is, so that it can be there before the start. */
+export const distributionContent = (dir: string): string => join(dir, "content");
 
 /** CNCF distribution with its default logging, which is one line per request and more. */
 export async function startDistribution({ dir, upstream }: OurOptions): Promise<Peer> {
@@ -82,7 +112,7 @@ export async function startDistribution({ dir, upstream }: OurOptions): Promise<
   const configuration = {
     version: "0.1",
     log: { level: "info" },
-    storage: { filesystem: { rootdirectory: join(dir, "content") }, delete: { enabled: true } },
+    storage: { filesystem: { rootdirectory: distributionContent(dir) }, delete: { enabled: true } },
     http: { addr: `127.0.0.1:${port}` },
     ...(upstream === undefined ? {} : { proxy: { remoteurl: upstream } }),
   };

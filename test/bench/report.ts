@@ -55,10 +55,10 @@ function rowOf(figure: Figure): string {
 }
 
 export function markdown({ at, machine, load, figures }: Report): string {
-  const repetitions = figures.map(({ samples }) => samples[0]?.values.length ?? 0);
+  const repetitions = figures.map(({ samples }) => samples[0]?.values.length ?? 0).filter((count) => count > 1);
   return `# Benchmarks
 
-Written by \`npm run bench\`; do not edit. Every figure is the median of at least ${Math.min(...repetitions)} repetitions in which the peers
+Written by \`npm run bench\`; do not edit. Figures with peers are medians of at least ${Math.min(...repetitions)} repetitions in which the peers
 take turns, all in one run on one machine, clients included: compare within a row, not with other machines. Our registry is the
 bundled build with its default configuration, access log included; distribution is v3.1.2 with its default logging; nginx
 uses sendfile and stands for what the machine can do.

@@ -7,6 +7,8 @@ import type { MetadataStore } from "@cache-registry/storage/metadata-store/metad
 
 /** Probes come every few seconds and from several sides; an object store is not asked for each, in milliseconds. */
 const REMEMBERED_MS = 2_000;
+/** A failure, shorter: a probe that came while the stores were still being opened must not delay the start. */
+const FAILURE_REMEMBERED_MS = 100;
 /** Content that nobody has, so that the answer is short. */
 const ABSENT = `sha256:${createHash("sha256").update("readiness probe of cache-registry").digest("hex")}` as Digest;
 
@@ -27,13 +29,21 @@ export function addStoreChecks(
   });
 }
 
-/** Why the last try failed, asked anew when it is older than some seconds; callers at once share a try. */
-function remembered(attempt: () => Promise<void>): () => Promise<string | undefined> {
-  let last: { readonly at: number; readonly why: Promise<string | undefined> } | undefined;
+/** Why the last try failed, asked anew when it is older than some time; callers at once share a try. */
+export function remembered(attempt: () => Promise<void>): () => Promise<string | undefined> {
+  let last: Promise<string | undefined> | undefined;
+  let until = 0;
   return () => {
-    if (!last || performance.now() - last.at > REMEMBERED_MS) {
-      last = { at: performance.now(), why: attempt().then(() => undefined, messageOf) };
+    if (!last || performance.now() > until) {
+      until = performance.now() + REMEMBERED_MS;
+      last = attempt().then(
+        () => undefined,
+        (error: unknown) => {
+          until = performance.now() + FAILURE_REMEMBERED_MS;
+          return messageOf(error);
+        },
+      );
     }
-    return last.why;
+    return last;
   };
 }

@@ -21,6 +21,12 @@ export type Job =
       readonly reference: string;
       readonly clients: number;
     }
+  /** Pushes one new blob of so many MiB as a stream that is hashed on the way → [seconds]. */
+  | { readonly kind: "stream"; readonly base: string; readonly repository: string; readonly mebibytes: number }
+  /** Asks for each in turn, with so many milliseconds between → the milliseconds of each answer. */
+  | { readonly kind: "latencies"; readonly urls: readonly string[]; readonly seconds: number; readonly pause: number }
+  /** Reads very slowly for so many seconds → [bytes taken, connections refused]. */
+  | { readonly kind: "slowReaders"; readonly url: string; readonly connections: number; readonly seconds: number }
   /** A new connection, one GET → [milliseconds until the first byte of the body]. */
   | { readonly kind: "firstByte"; readonly url: string };
 

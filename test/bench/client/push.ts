@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Agent, type IncomingMessage, request } from "node:http";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 
 type Push = {
@@ -27,15 +28,22 @@ function prepare({ blobs, size }: Push): { tail: Buffer; prepared: Prepared[] } 
 type Send = {
   readonly agent: Agent;
   readonly method: string;
-  readonly body: readonly Buffer[];
+  /** All of it, or a stream of unknown length. */
+  readonly body: readonly Buffer[] | Readable;
   readonly status: number;
 };
 
-async function send(url: URL, { agent, method, body, status }: Send): Promise<IncomingMessage> {
-  const length = body.reduce((sum, { length: each }) => sum + each, 0);
-  const headers = { "content-length": length, "content-type": "application/octet-stream" };
+export async function send(url: URL, { agent, method, body, status }: Send): Promise<IncomingMessage> {
+  const headers = {
+    "content-type": "application/octet-stream",
+    ...(body instanceof Readable ? {} : { "content-length": body.reduce((sum, { length }) => sum + length, 0) }),
+  };
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
     const asking = request(url, { method, agent, headers }, resolve).once("error", reject);
+    if (body instanceof Readable) {
+      body.pipe(asking);
+      return;
+    }
     for (const part of body) asking.write(part);
     asking.end();
   });
