@@ -7,6 +7,12 @@ import { HOT_KEYS, RegistryConfig } from "./config.ts";
 import { assertFilesReadable } from "./config-files.ts";
 import { loadPlugins } from "./plugins.ts";
 
+/**
+ * Threads for files (libuv has 4): a few that wait for an fsync must not stop the reads of all clients. It counts from the
+ * first use of a thread on, which is after this.
+ */
+const FILE_THREADS = "12";
+
 export type RegistryOptions = {
   /** YAML configuration file; without one the defaults serve on 127.0.0.1:5000 from ./data. */
   readonly file?: string | undefined;
@@ -18,6 +24,7 @@ export type RegistryOptions = {
  * @throws ConfigError before anything listens
  */
 export async function runRegistry({ file, env }: RegistryOptions): Promise<void> {
+  process.env.UV_THREADPOOL_SIZE ??= FILE_THREADS;
   const load = (): RegistryConfig => {
     const config = loadConfig({ schema: RegistryConfig, file, env });
     assertFilesReadable(config);

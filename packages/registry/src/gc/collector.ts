@@ -10,6 +10,8 @@ import type { Reclaim } from "./reclaim.ts";
 /** How often due reviews are looked for, in milliseconds. */
 const POLL_INTERVAL_MS = 1_000;
 const BATCH = 100;
+/** So that reviews share transactions, and never all threads for files. */
+const AT_ONCE = 3;
 
 /** What one pass did. Sizes in bytes. */
 export type CollectionReport = {
@@ -83,12 +85,16 @@ export function createCollector(deps: CollectorDeps): Collector {
       const due = await metadata.dueReviews(Date.now(), BATCH);
       const tasks = due.filter((task) => !failed.has(JSON.stringify(task)));
       if (tasks.length === 0) return;
-      for (const task of tasks) {
-        await review(task, report).catch((err: unknown) => {
-          failed.add(JSON.stringify(task));
-          logger.error({ err, task }, "review failed; it is tried again");
-        });
-      }
+      const rest = tasks.values();
+      const work = async () => {
+        for (const task of rest) {
+          await review(task, report).catch((err: unknown) => {
+            failed.add(JSON.stringify(task));
+            logger.error({ err, task }, "review failed; it is tried again");
+          });
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, work));
     }
   }
 
