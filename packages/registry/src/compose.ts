@@ -1,7 +1,7 @@
 import { createLiveUpstreams } from "@cache-registry/registry-client/live-upstreams";
 import { createBufferPool } from "@cache-registry/runtime/buffer-pool";
 import { createCertificate } from "@cache-registry/runtime/certificate";
-import { createHealth, createManagementServer, type Health } from "@cache-registry/runtime/health";
+import { createHealth, type Health } from "@cache-registry/runtime/health";
 import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
@@ -16,8 +16,8 @@ import { openMetadataStore } from "@cache-registry/storage/metadata-store/open";
 import { accessDetails } from "./access/outcome.ts";
 import { createPullRecorder } from "./access/pull-recorder.ts";
 import { addRoutes, repositoryOf } from "./app.ts";
+import { authenticatorsOf } from "./auth/authenticators.ts";
 import { createAuthorizer } from "./auth/authorize.ts";
-import { type Authenticator, createHtpasswd, createSingleUser } from "./auth/htpasswd.ts";
 import { isLoopback, type RegistryConfig } from "./config.ts";
 import { createManifestDocuments } from "./content/manifest-documents.ts";
 import { createReadBlob } from "./content/read-blob.ts";
@@ -32,6 +32,7 @@ import { createRefetch } from "./maintenance/refetch.ts";
 import { createScrub, type Scrub } from "./maintenance/scrub.ts";
 import { createImages } from "./management/images.ts";
 import { addManagementRoutes } from "./management/routes.ts";
+import { openManagementServer } from "./management/server.ts";
 import { createWarmUp } from "./management/warm-up.ts";
 import { createWarmUpGate } from "./management/warm-up-gate.ts";
 import { type Plugin, registerPlugins } from "./plugins.ts";
@@ -208,14 +209,7 @@ export async function compose(
     },
   });
 
-  const managementCertificate =
-    management.tls && (await createCertificate({ ...management.tls, name: "management", logger, metrics }));
-  const managementServer = createManagementServer({
-    health,
-    metrics,
-    logger,
-    ...(managementCertificate ? { certificate: managementCertificate } : {}),
-  });
+  const managementServer = await openManagementServer(management, { health, metrics, logger });
   const token = management.tokenFile === undefined ? undefined : createSecretFile(management.tokenFile);
   addManagementRoutes(managementServer, {
     images,
@@ -286,13 +280,4 @@ function endProcess(error: Error): void {
   queueMicrotask(() => {
     throw error;
   });
-}
-
-function authenticatorsOf(auth: RegistryConfig["auth"], logger: Logger): Authenticator[] {
-  const authenticators: Authenticator[] = [];
-  if (auth.htpasswdFile !== undefined) authenticators.push(createHtpasswd(auth.htpasswdFile, logger));
-  if (auth.usernameFile !== undefined && auth.passwordFile !== undefined) {
-    authenticators.push(createSingleUser(auth.usernameFile, auth.passwordFile));
-  }
-  return authenticators;
 }
