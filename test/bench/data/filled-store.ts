@@ -85,11 +85,25 @@ export async function fillWithManifests(data: string, contents: Contents): Promi
       await metadata.linkBlob({ repository, digest: config.digest, size: config.size, now });
     }
     const tag = tagName(Math.floor(index / repositories));
-    await metadata.putManifest({ repository, manifest, references: [config], tags: [tag], requireReferences: false, now });
+    await metadata.putManifest({
+      repository,
+      manifest,
+      references: [config],
+      tags: [tag],
+      requireReferences: false,
+      now,
+    });
     if (index !== 0) return;
     for (let first = 0; first < tags; first += 1_000) {
       const names = Array.from({ length: Math.min(1_000, tags - first) }, (_, each) => tagName(first + each));
-      await metadata.putManifest({ repository, manifest, references: [config], tags: names, requireReferences: false, now });
+      await metadata.putManifest({
+        repository,
+        manifest,
+        references: [config],
+        tags: names,
+        requireReferences: false,
+        now,
+      });
     }
   });
   await store.close();
