@@ -5,12 +5,9 @@ import { parseManifest } from "@cache-registry/core/manifest";
 import { assertDigest, createVerifier } from "@cache-registry/core/verify";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
-import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import { type MetadataStore, PINNED_FOR_EVER } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
 import type { StoreManifest } from "../content/store-manifest.ts";
-
-/** A pin that no time ends: what was imported has no upstream to come from again. 9999-12-31, in milliseconds. */
-export const FOR_EVER = Date.UTC(9999, 11, 31);
 
 /** Content that comes into an upstream's repository from an archive instead of the upstream. */
 export type ImportContent = {
@@ -89,7 +86,7 @@ export function createImportContent(deps: ImportContentDeps): ImportContent {
       const held = digest ?? (await metadata.tag(name, tag ?? "latest"))?.digest;
       if (held === undefined || !(await metadata.manifest(name, held))) throw new CodedError("MANIFEST_UNKNOWN");
       const text = printImageReference(withDefaultTag(reference));
-      await metadata.putImage({ reference: text, owner, pinnedUntil: FOR_EVER, platforms: [], now: now() });
+      await metadata.putImage({ reference: text, owner, pinnedUntil: PINNED_FOR_EVER, platforms: [], now: now() });
     },
   };
 }

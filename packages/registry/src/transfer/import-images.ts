@@ -1,6 +1,7 @@
 import type { Descriptor } from "@cache-registry/core/descriptor";
 import type { Digest } from "@cache-registry/core/digest";
 import { printImageReference } from "@cache-registry/core/image-reference";
+import { HttpRefusal } from "../remote/http-client.ts";
 import type { ContentClient } from "./content-client.ts";
 import type { ImportPlan, PlannedImage } from "./import-plan.ts";
 import type { LayoutReader } from "./layout.ts";
@@ -49,9 +50,26 @@ export async function importImages(plan: ImportPlan, deps: ImportDeps): Promise<
   return imported;
 }
 
-async function importImage(
-  { name, reference, image }: PlannedImage,
-  { layout, content, owner, signal }: ImportDeps,
+async function importImage(planned: PlannedImage, deps: ImportDeps, onBlob: (blob: Descriptor) => void): Promise<void> {
+  const { content, owner, signal } = deps;
+  const { name, reference, image } = planned;
+  await sendBlobs(planned, deps, onBlob);
+  for (const manifest of image.manifests) {
+    signal.throwIfAborted();
+    const tags = manifest === image.root && reference?.tag !== undefined ? [reference.tag] : [];
+    await content.putManifest(name, manifest, tags).catch(async (error: unknown) => {
+      if (!(error instanceof HttpRefusal && error.status === 404)) throw error;
+      // It took longer than the collector waits for a manifest: what it took is sent again.
+      await sendBlobs(planned, deps, onBlob);
+      await content.putManifest(name, manifest, tags);
+    });
+  }
+  if (reference) await content.pin(printImageReference(reference), owner);
+}
+
+async function sendBlobs(
+  { name, image }: PlannedImage,
+  { layout, content, signal }: ImportDeps,
   onBlob: (blob: Descriptor) => void,
 ): Promise<void> {
   for (const blob of image.blobs) {
@@ -61,10 +79,4 @@ async function importImage(
     }
     onBlob(blob);
   }
-  for (const manifest of image.manifests) {
-    signal.throwIfAborted();
-    const tags = manifest === image.root && reference?.tag !== undefined ? [reference.tag] : [];
-    await content.putManifest(name, manifest, tags);
-  }
-  if (reference) await content.pin(printImageReference(reference), owner);
 }

@@ -2,7 +2,7 @@ import type { Digest } from "@cache-registry/core/digest";
 
 export type EvictionRules = {
   readonly now: number;
-  /** May content go that an owner has pinned? */
+  /** May content go that an owner has pinned? Never what is pinned for ever. */
   readonly pinned: boolean;
   /** Blobs that are being fetched: what refers to one, directly or through its children, stays. */
   readonly fetching: readonly Digest[];

@@ -188,6 +188,9 @@ export interface UploadStore {
   idleUploads(before: number, limit: number): Promise<UploadRecord[]>;
 }
 
+/** End of a pin that no time ends, of what was imported: no upstream could give it again. 9999-12-31, in milliseconds. */
+export const PINNED_FOR_EVER = Date.UTC(9999, 11, 31);
+
 /** An image that an owner (a cluster's controllers, an import) wants held. `reference` is normalised text. */
 export type ImageRecord = {
   readonly reference: string;

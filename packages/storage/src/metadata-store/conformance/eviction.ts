@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { EvictionRules } from "../eviction-store.ts";
-import type { MetadataStore } from "../metadata-store.ts";
+import { type MetadataStore, PINNED_FOR_EVER } from "../metadata-store.ts";
 import {
   blobRef,
   CACHED,
@@ -136,6 +136,15 @@ export function evictionConformance(open: OpenStore): void {
       const { evicted } = await store.evictManifest(null, rules({ pinned: true }), 1);
       expect(evicted).toMatchObject({ pinned: true, usedAt: 1 });
       expect((await evictAll(names, { now: NOW + 1 })).length).toBe(2);
+    });
+
+    it("never takes what is pinned for ever", async () => {
+      await putManifest(store, "child", { now: 1 });
+      await putManifest(store, "index", { references: [manifestRef("child")], tags: ["v1"], now: 2 });
+      await putManifest(store, "leased", { tags: ["leased"], now: 3 });
+      await pin(`${CACHED.name}:v1`, PINNED_FOR_EVER);
+      await pin(`${CACHED.name}:leased`, NOW + 1);
+      expect(await evictAll(["child", "index", "leased"], { pinned: true })).toEqual(["leased"]);
     });
 
     it("leaves alone what refers to bytes that are being fetched, itself or through children", async () => {

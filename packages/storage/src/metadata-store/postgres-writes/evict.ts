@@ -1,5 +1,6 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { Eviction, EvictionRules } from "../eviction-store.ts";
+import { PINNED_FOR_EVER } from "../metadata-store.ts";
 import { type Session, sql } from "../postgres/statement.ts";
 import { lockBlobs } from "./blobs.ts";
 import { removeManifest } from "./manifests.ts";
@@ -68,7 +69,9 @@ async function judge(session: Session, candidate: Candidate, rules: EvictionRule
   const fetched = rules.fetching.length > 0 && (await session.row(REFERS_TO, id, repositoryId, rules.fetching));
   if (fetched) return { stays: true };
   const pinned = await isPinned(session, repositoryId, digest, rules.now);
-  return pinned && !rules.pinned ? { stays: true } : { stays: false, pinned };
+  if (!pinned) return { stays: false, pinned };
+  const stays = !rules.pinned || (await isPinned(session, repositoryId, digest, PINNED_FOR_EVER - 1));
+  return stays ? { stays } : { stays, pinned };
 }
 
 /** The manifest and the referrers that go with it, the subject before its referrers, and all that they hold. */

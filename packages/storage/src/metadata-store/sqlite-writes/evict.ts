@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { Eviction, EvictionRules } from "../eviction-store.ts";
+import { PINNED_FOR_EVER } from "../metadata-store.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Manifests } from "./manifests.ts";
 import { WITH_ABOVE } from "./use.ts";
@@ -91,7 +92,7 @@ export function createEviction(db: DatabaseSync, manifests: Manifests) {
       const { repositoryId, repository, digest, usedAt, id } = candidate;
       if (candidate.follows === 1 || isFetched(candidate, rules)) continue;
       const held = isPinned(repositoryId, digest, rules.now);
-      if (held && !rules.pinned) continue;
+      if (held && (!rules.pinned || isPinned(repositoryId, digest, PINNED_FOR_EVER - 1))) continue;
       const freed = new Set<Digest>();
       removeTree(repositoryId, candidate, { now: rules.now, freed });
       return {
