@@ -141,6 +141,7 @@ describe("an archive", () => {
     await handle.close();
     const { writer } = await writerOf(path());
     expect([writer.has(two.digest), writer.has(one.digest)]).toEqual([false, false]);
+    expect((await stat(path())).size).toBe(1_024);
     await writer.close();
   });
 
