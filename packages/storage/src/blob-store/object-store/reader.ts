@@ -115,21 +115,20 @@ function createSource(answer: IncomingMessage) {
     failure = new StoreConnectionError(`the connection to the object store broke: ${error.message}`, { cause: error });
   });
 
-  /** Bytes that are here already, as many as fit; the others stay where they are, so that none are held twice. */
+  /** What of a chunk did not fit. */
+  let rest: Uint8Array | undefined;
+
+  /** Bytes that are here already, as many as fit. */
   function copyInto(buffer: Uint8Array): number {
     let filled = 0;
     while (filled < buffer.byteLength) {
-      const here = Math.min(answer.readableLength, buffer.byteLength - filled);
-      // Without a length it is asked for more, and told of the end.
-      const bytes = (here > 0 ? answer.read(here) : answer.read()) as Buffer | null;
-      if (!bytes) break;
-      if (bytes.length > buffer.byteLength - filled) {
-        // Came in this very moment.
-        answer.unshift(bytes);
-        break;
-      }
-      buffer.set(bytes, filled);
-      filled += bytes.length;
+      // Never with a length: a stream that is asked for more than its mark raises the mark, and reads ahead from then on.
+      rest ??= (answer.read() as Buffer | null) ?? undefined;
+      if (!rest) break;
+      const count = Math.min(rest.byteLength, buffer.byteLength - filled);
+      buffer.set(rest.subarray(0, count), filled);
+      filled += count;
+      rest = count < rest.byteLength ? rest.subarray(count) : undefined;
     }
     return filled;
   }

@@ -21,12 +21,8 @@ export type Transport = {
   close(): void;
 };
 
-/**
- * Idle connections are closed sooner than servers do, so that hardly a request is lost to one that is closing. What arrives is
- * kept in pieces of up to 64 KiB, and with this mark one piece per answer that nobody reads just now, instead of two that are
- * joined by a copy later.
- */
-const AGENT = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000, highWaterMark: 16 * 1024 };
+/** Idle connections are closed sooner than servers do, so that hardly a request is lost to one that is closing. */
+const AGENT = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000 };
 
 export function createTransport(protocol: string): Transport {
   const secure = protocol === "https:";
