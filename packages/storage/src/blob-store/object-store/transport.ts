@@ -21,8 +21,11 @@ export type Transport = {
   close(): void;
 };
 
-/** Idle connections are closed sooner than servers do, so that hardly a request is lost to one that is closing. */
-const AGENT = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000 };
+/**
+ * Idle connections are closed sooner than servers do, so that hardly a request is lost to one that is closing. Bytes come in
+ * pieces of up to 64 KiB: with this mark, one of them waits for its reader, and no more.
+ */
+const AGENT = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000, highWaterMark: 16 * 1024 };
 
 export function createTransport(protocol: string): Transport {
   const secure = protocol === "https:";
