@@ -50,7 +50,8 @@ async function expectRefusal(call: () => Promise<unknown>): Promise<void> {
 async function know(store: MetadataStore): Promise<void> {
   await linkBlob(store, "layer");
   await putManifest(store, "m", { references: [blobRef("layer")], tags: ["v1"], now: 5 });
-  await linkBlob(store, "unread");
+  // Of an index that nobody asked for yet.
+  await putManifest(store, "unread", { now: 5 });
   await expectKnown(store);
 }
 
@@ -70,6 +71,10 @@ async function expectOutage(store: MetadataStore): Promise<void> {
   await expectRefusal(() => store.usage());
   await expectRefusal(() => putManifest(store, "n", { tags: ["v2"] }));
   await expectRefusal(() => linkBlob(store, "new"));
+  // Refused without being tried, it changes nothing about what is known.
+  await expectRefusal(() => store.deleteTag(CACHED.name, "v1", 10));
+  await expectRefusal(() => store.deleteManifest(CACHED.name, digest("m"), 10));
+  await expectKnown(store);
   await expectRefusal(() => store.markTag(CACHED.name, "v1", { staleSince: null }));
 }
 

@@ -31,11 +31,19 @@ export function createPullRecorder({ metadata, logger }: { metadata: MetadataSto
   }
 
   async function write(): Promise<void> {
-    const [pulled, touched] = [[...pulls.values()], [...touches.values()]];
+    const [pulled, touched] = [pulls, touches];
     pulls = new Map();
     touches = new Map();
-    if (pulled.length > 0) await metadata.recordPulls(pulled);
-    if (touched.length > 0) await metadata.touchBlobs(touched);
+    try {
+      if (pulled.size > 0) await metadata.recordPulls([...pulled.values()]);
+      pulled.clear();
+      if (touched.size > 0) await metadata.touchBlobs([...touched.values()]);
+    } catch (error) {
+      // Written the next time, unless there are too many by then.
+      if (pulls.size + pulled.size <= MAX_PENDING) pulls = new Map([...pulled, ...pulls]);
+      if (touches.size + touched.size <= MAX_PENDING) touches = new Map([...touched, ...touches]);
+      throw error;
+    }
   }
 
   /** In turn: who flushes before a decision waits for what an earlier flush still writes. */

@@ -2,7 +2,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { MetadataStore } from "./metadata-store.ts";
 import { type ConnectionSource, readConnectionConfig } from "./postgres/connection-url.ts";
 import { createDatabase, type Database } from "./postgres/database.ts";
-import { createKnowingWrites, createKnownReads } from "./postgres/known-reads.ts";
+import { createKnowingWrites, createKnownReads, knowLink } from "./postgres/known-reads.ts";
 import { createKnownRows } from "./postgres/known-rows.ts";
 import { openLink } from "./postgres/link.ts";
 import { createReads } from "./postgres/reads.ts";
@@ -40,6 +40,7 @@ export function createPostgresMetadataStore(options: PostgresOptions): MetadataS
   const reads = createReads({ read: async (work) => database().read(work) });
   const writes = createWrites({
     grace,
+    onLinked: (repository, blob) => knowLink(known, repository, blob),
     transaction: async (work) => database().transaction(work),
     statement: async (work) => database().statement(work),
   });

@@ -26,10 +26,10 @@ const LOCK = sql<Row>(
    ORDER BY digest FOR NO KEY UPDATE`,
 );
 const IS_LIVE = sql("SELECT 1 FROM blobs WHERE digest = $1 AND state = 'live'");
-const PUT = sql(
+const PUT = sql<BlobRecord>(
   `INSERT INTO blobs (digest, size, generation, state) VALUES ($1, $2, nextval('blob_generations'), 'live')
    ON CONFLICT (digest) DO UPDATE SET size = excluded.size, generation = excluded.generation, state = 'live'
-     WHERE blobs.state <> 'live'`,
+     WHERE blobs.state <> 'live' RETURNING digest, size, generation`,
 );
 const LINK = sql<{ backed: boolean }>(
   `INSERT INTO blob_links AS l (digest, repository_id, linked_at, touched_at) VALUES ($1, $2, $3, $3)
@@ -81,24 +81,25 @@ export async function putLinked(
   session: Session,
   repositoryId: number,
   blob: { readonly digest: Digest; readonly size: number | undefined; readonly now: number },
-): Promise<{ readonly backed: boolean }> {
-  if (blob.size !== undefined) await session.run(PUT, blob.digest, blob.size);
+): Promise<{ readonly backed: boolean; readonly added: BlobRecord | undefined }> {
+  const added = blob.size === undefined ? undefined : await session.row(PUT, blob.digest, blob.size);
   const link = await session.row(LINK, blob.digest, repositoryId, blob.now);
-  return { backed: link?.backed === true };
+  return { backed: link?.backed === true, added };
 }
 
-export async function linkBlob(session: Session, grace: number, link: Link): Promise<boolean> {
+/** The linked blob, undefined when it had to be live and is not. */
+export async function linkBlob(session: Session, grace: number, link: Link): Promise<BlobRecord | undefined> {
   const { repository, digest, size, now } = link;
-  if (size === undefined && !(await session.row(IS_LIVE, digest))) return false;
+  if (size === undefined && !(await session.row(IS_LIVE, digest))) return undefined;
   const row = await ensureRepository(session, repository);
   const [blob] = await lockBlobs(session, [digest]);
   // Gone meanwhile: and with it the repository, should it be new.
-  if (size === undefined && blob?.state !== "live") throw new Rollback(false);
+  if (size === undefined && blob?.state !== "live") throw new Rollback(undefined);
   assertOrigin(row, repository);
-  const { backed } = await putLinked(session, row.id, { digest, size, now });
+  const { backed, added } = await putLinked(session, row.id, { digest, size, now });
   // Bytes fetched for a manifest that is here already need no review before that manifest goes.
   if (!backed) await queueBlobs(session, [digest], { at: now + grace, event: "blob_linked" });
-  return true;
+  return added ?? (blob && { digest, size: blob.size, generation: blob.generation });
 }
 
 export async function unlinkBlob(

@@ -1,4 +1,4 @@
-import type { MetadataStore } from "../metadata-store.ts";
+import type { BlobRecord, MetadataStore } from "../metadata-store.ts";
 import type { Database } from "../postgres/database.ts";
 import type { Session } from "../postgres/statement.ts";
 import type { Operations } from "../sqlite-writes/operations.ts";
@@ -22,10 +22,14 @@ const FOLD_EVERY = 500;
 /** Entries of a batch that go in one transaction: it has the locks of all their repositories. */
 const BATCH = 1_000;
 
-type Deps = Pick<Database, "transaction" | "statement"> & { readonly grace: number };
+type Deps = Pick<Database, "transaction" | "statement"> & {
+  readonly grace: number;
+  /** Hears of each blob that was linked in a repository. */
+  readonly onLinked: (repository: string, blob: BlobRecord) => void;
+};
 
 /** Every write of the port, each one transaction (batches: one for each thousand). ADR 0017 says which locks it takes. */
-export function createWrites({ transaction, statement, grace }: Deps): Writes {
+export function createWrites({ transaction, statement, grace, onLinked }: Deps): Writes {
   let written = 0;
 
   async function write<Result>(work: (session: Session) => Promise<Result>): Promise<Result> {
@@ -58,7 +62,11 @@ export function createWrites({ transaction, statement, grace }: Deps): Writes {
         return row !== undefined && removeTag(session, row.id, name, { event: "tag_deleted", now, grace });
       }),
     recordPulls: (pulls) => inBatches(pulls, recordPulls),
-    linkBlob: (link) => write((session) => linkBlob(session, grace, link)),
+    async linkBlob(link) {
+      const blob = await write((session) => linkBlob(session, grace, link));
+      if (blob) onLinked(link.repository.name, blob);
+      return blob !== undefined;
+    },
     unlinkBlob: (repository, digest, now) =>
       write((session) => unlinkBlob(session, grace, { repository, digest, now })),
     touchBlobs: (touches) => inBatches(touches, touchBlobs),

@@ -1,7 +1,7 @@
 import { messageOf } from "@cache-registry/core/errors";
 import { createBackoff, sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
-import { isAnswerOfLiving, unavailable } from "./errors.ts";
+import { isAnswerOfLiving, NotAskedError, unavailable } from "./errors.ts";
 
 /** A call that waits so long makes us ask whether anybody is there at all. Milliseconds. */
 const PATIENCE = 300;
@@ -104,7 +104,7 @@ export function createAvailability({ probe, onDown, logger }: Deps): Availabilit
 
   return {
     async guard(task) {
-      if (outage) throw unavailable(outage.error);
+      if (outage) throw unavailable(new NotAskedError(messageOf(outage.error), { cause: outage.error }));
       const { promise, reject } = Promise.withResolvers<never>();
       const call: Call = { since: performance.now(), reject, over: false };
       calls.add(call);

@@ -5,6 +5,15 @@ export class ConnectionLostError extends Error {
   override readonly name = "ConnectionLostError";
 }
 
+/** The database was known to be out of reach, so it was not asked: nothing can have happened. */
+export class NotAskedError extends Error {
+  override readonly name = "NotAskedError";
+}
+
+export function wasNotAsked(error: unknown): boolean {
+  return error instanceof CodedError && error.cause instanceof NotAskedError;
+}
+
 /** SQLSTATE of an error that the server sent (postgresql.org/docs/current/errcodes-appendix.html), else undefined. */
 export function sqlStateOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return undefined;

@@ -1,6 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
-import type { MetadataStore, TagRecord } from "../metadata-store.ts";
+import type { BlobRecord, MetadataStore, TagRecord } from "../metadata-store.ts";
 import type { Reads } from "../sqlite-reads.ts";
+import { wasNotAsked } from "./errors.ts";
 import type { KnownRows } from "./known-rows.ts";
 
 const keys = {
@@ -52,6 +53,12 @@ export function createKnownReads(reads: Reads, rows: KnownRows): Known {
   };
 }
 
+/** What was just fetched or pushed is known without being read. */
+export function knowLink(rows: KnownRows, repository: string, blob: BlobRecord): void {
+  rows.put(keys.blob(blob.digest), blob);
+  rows.put(keys.link(repository, blob.digest), true);
+}
+
 /** Writes that take rows away, after which they must not be known any more: also one that failed may have done so. */
 export function createKnowingWrites(writes: KnowingWrites, rows: KnownRows): KnowingWrites {
   /** Forgets when the write is through, so that a read that overlapped with it is not remembered. */
@@ -61,20 +68,28 @@ export function createKnowingWrites(writes: KnowingWrites, rows: KnownRows): Kno
     removed: (result: Result) => boolean = () => true,
   ): Promise<Result> {
     const [outcome] = await Promise.allSettled([write()]);
-    if (outcome.status === "rejected" || removed(outcome.value)) rows.forget(key);
-    if (outcome.status === "rejected") throw outcome.reason;
+    if (outcome.status === "rejected") {
+      if (!wasNotAsked(outcome.reason)) rows.forget(key);
+      throw outcome.reason;
+    }
+    if (removed(outcome.value)) rows.forget(key);
     return outcome.value;
   }
 
   return {
     async putManifest(put) {
       const { repository, manifest, tags } = put;
+      const forgetTags = () => {
+        for (const name of tags) rows.forget(keys.tag(repository.name, name));
+      };
       try {
         const result = await writes.putManifest(put);
+        forgetTags();
         if (result.missing.length === 0) rows.put(keys.manifest(repository.name, manifest.digest), manifest);
         return result;
-      } finally {
-        for (const name of tags) rows.forget(keys.tag(repository.name, name));
+      } catch (error) {
+        if (!wasNotAsked(error)) forgetTags();
+        throw error;
       }
     },
     deleteManifest: (repository, digest, now) =>
