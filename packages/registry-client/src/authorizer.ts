@@ -5,6 +5,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { Challenge } from "./challenge.ts";
 import { basicAuthorization, type Identity, parseBasicAuthorization } from "./credentials/identity.ts";
 import { type CredentialSource, createCredentialSource } from "./credentials/source.ts";
+import { dialledDirectly, type ProxyFor } from "./forward-proxy/forward-proxy.ts";
 import { createRecentMap } from "./recent-map.ts";
 import type { Exchangeable, TokenDemand, TokenRequest, TokenSource } from "./token.ts";
 import type { Transport } from "./transport.ts";
@@ -73,12 +74,19 @@ export type AuthorizerDeps = {
   readonly tokens: TokenSource;
   readonly transport: Transport;
   readonly logger: Logger;
+  readonly proxyFor?: ProxyFor | undefined;
   /** For tests: where clouds' credentials are looked for. */
   readonly env?: Environment | undefined;
 };
 
 /** Answers the challenges of upstreams, and remembers per repository what they asked for. */
-export function createAuthorizer({ tokens, transport, logger, env = process.env }: AuthorizerDeps): Authorizer {
+export function createAuthorizer({
+  tokens,
+  transport,
+  logger,
+  env = process.env,
+  proxyFor = dialledDirectly,
+}: AuthorizerDeps): Authorizer {
   const sources = new WeakMap<object, CredentialSource>();
   const known = createRecentMap<string, Known>(MAX_KNOWN);
   const complaints = createRecentMap<string, number>(MAX_COMPLAINTS);
@@ -87,7 +95,7 @@ export function createAuthorizer({ tokens, transport, logger, env = process.env 
 
   function sourceOf({ credentials }: Upstream): CredentialSource | undefined {
     if (!credentials) return undefined;
-    const source = sources.get(credentials) ?? createCredentialSource(credentials, { transport, env });
+    const source = sources.get(credentials) ?? createCredentialSource(credentials, { transport, env, proxyFor });
     sources.set(credentials, source);
     return source;
   }

@@ -82,6 +82,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     transport,
     logger,
     env: options.env,
+    proxyFor: options.proxyFor,
   });
   const isKnown = (registry: string): boolean => isListed(upstreams, registry);
   const { traffic = createTraffic({ metrics: options.metrics, isListed: isKnown }) } = options;

@@ -1,13 +1,7 @@
 import { buildConnector, type Dispatcher, Pool } from "undici";
 import { hostOf, isPublicName } from "./address-policy.ts";
 import { AddressDeniedError, createConnector, type Resolve } from "./connector.ts";
-import {
-  DIRECT,
-  dialledDirectly,
-  type ForwardProxy,
-  type ProxyFor,
-  parseForwardProxy,
-} from "./forward-proxy/forward-proxy.ts";
+import { dialledDirectly, type ForwardProxy, type ProxyFor, proxyOf } from "./forward-proxy/forward-proxy.ts";
 import type { Upstream, UpstreamPolicy } from "./upstream.ts";
 import { findUpstream, isListed } from "./upstream.ts";
 
@@ -80,19 +74,11 @@ export function createTransport(options: TransportOptions): Transport {
     return relation === "foreign" || !isListed(upstreams, upstream.registry);
   }
 
-  function proxyOf({ proxy }: Upstream, url: URL): ForwardProxy | undefined {
-    return proxy === undefined
-      ? proxyFor(url)
-      : proxy.reveal() === DIRECT
-        ? undefined
-        : parseForwardProxy(proxy.reveal());
-  }
-
   function createWay(upstream: Upstream, url: URL, relation: Relation): Way {
     const { tls, timeouts, concurrency } = upstream;
     const own = relation === "endpoint" || relation === "same-host";
     const guarded = isGuarded(upstream, relation);
-    const proxy = proxyOf(upstream, url);
+    const proxy = proxyOf(upstream.proxy?.reveal(), url, proxyFor);
     const asked = proxy && url.protocol === "http:" ? proxy : undefined;
     if (asked && guarded && !isPublicName(hostOf(url))) throw new AddressDeniedError(hostOf(url));
     const connect = asked

@@ -1,17 +1,22 @@
-import type { Environment, Fetch } from "@cache-registry/runtime/cloud-identity/cloud-request";
-import { EnvHttpProxyAgent, fetch } from "undici";
+import type { Fetch } from "@cache-registry/runtime/cloud-identity/cloud-request";
+import { fetch, ProxyAgent } from "undici";
+import type { ForwardProxy, ProxyFor } from "../forward-proxy/forward-proxy.ts";
 
-/** The services of clouds are reached as upstreams are: through HTTPS_PROXY, except for NO_PROXY. */
-export function createCloudFetch(env: Environment): Fetch {
-  const httpProxy = env.http_proxy || env.HTTP_PROXY;
-  const httpsProxy = env.https_proxy || env.HTTPS_PROXY;
-  if (!httpProxy && !httpsProxy) return globalThis.fetch;
-  const dispatcher = new EnvHttpProxyAgent({
-    ...(httpProxy ? { httpProxy } : {}),
-    ...(httpsProxy ? { httpsProxy } : {}),
-    noProxy: env.no_proxy || env.NO_PROXY || "",
-  });
+/** The services of a cloud are reached the way that its registry is reached. */
+export function createCloudFetch(proxyFor: ProxyFor): Fetch {
+  const agents = new Map<string, ProxyAgent>();
+
+  function agentFor({ url, headers }: ForwardProxy): ProxyAgent {
+    const token = headers["proxy-authorization"];
+    const agent = agents.get(url.href) ?? new ProxyAgent({ uri: url.href, ...(token === undefined ? {} : { token }) });
+    agents.set(url.href, agent);
+    return agent;
+  }
+
   // The global fetch is of the same make; only its types are declared elsewhere.
-  const proxied = (url: string | URL, init: object): unknown => fetch(url, { ...init, dispatcher });
+  const proxied = (url: string | URL, init: object): unknown => {
+    const proxy = proxyFor(new URL(url));
+    return proxy ? fetch(url, { ...init, dispatcher: agentFor(proxy) }) : globalThis.fetch(url, init);
+  };
   return proxied as Fetch;
 }

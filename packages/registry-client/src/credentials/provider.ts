@@ -5,6 +5,7 @@ import {
 } from "@cache-registry/runtime/cloud-identity/cloud-request";
 import { createGoogleTokens } from "@cache-registry/runtime/cloud-identity/google-credentials-file";
 import { createRenewed } from "@cache-registry/runtime/renewed";
+import { type ProxyFor, proxyOf } from "../forward-proxy/forward-proxy.ts";
 import type { Transport } from "../transport.ts";
 import { createAcr } from "./acr.ts";
 import { createCloudFetch } from "./cloud-fetch.ts";
@@ -13,7 +14,12 @@ import { createEcr } from "./ecr.ts";
 import { basicIdentity } from "./identity.ts";
 import type { CredentialQuestion, HeldIdentity } from "./question.ts";
 
-export type ProviderDeps = { readonly transport: Transport; readonly env: Environment };
+export type ProviderDeps = {
+  readonly transport: Transport;
+  /** Where clouds' credentials are looked for. */
+  readonly env: Environment;
+  readonly proxyFor: ProxyFor;
+};
 
 /** Google's registries take an access token as the password of this user. */
 const GOOGLE_USER = "oauth2accesstoken";
@@ -41,12 +47,12 @@ function createGoogle({ credentialsFile }: CredentialsEntry, env: Environment, f
 /** Asks the cloud that an entry names; one held identity for each endpoint. */
 export function createProvider(
   entry: CredentialsEntry & { readonly provider: Provider },
-  { transport, env }: ProviderDeps,
+  { transport, env, proxyFor }: ProviderDeps,
 ): (question: CredentialQuestion) => HeldIdentity {
-  const fetch = createCloudFetch(env);
   const held = new Map<string, HeldIdentity>();
 
   function create({ upstream, endpoint }: CredentialQuestion): HeldIdentity {
+    const fetch = createCloudFetch((url) => proxyOf(upstream.proxy?.reveal(), url, proxyFor));
     if (entry.provider === "gcp") return createGoogle(entry, env, fetch);
     if (entry.provider === "acr") return createAcr({ entry, fetch, env, transport, upstream, endpoint });
     return createEcr({ ...entry, registry: upstream.registry, send: createCloudRequests(fetch), env });

@@ -7,6 +7,7 @@ import { type ScriptedService, startScriptedService } from "@cache-registry/runt
 import { isSigned } from "@cache-registry/runtime/testing/verify-signature";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createUpstreamClient, type UpstreamClient } from "../client.ts";
+import { proxyFromEnvironment } from "../forward-proxy/forward-proxy.ts";
 import {
   answerJson,
   createScriptedRegistry,
@@ -33,7 +34,13 @@ function createClient(name: string, credentials: object, env: Record<string, str
     level: "trace",
     destination: { write: (line: string) => void lines.push(line) },
   });
-  const client = createUpstreamClient({ upstreams, policy: "public", logger, env });
+  const client = createUpstreamClient({
+    upstreams,
+    policy: "public",
+    logger,
+    env,
+    proxyFor: proxyFromEnvironment(env),
+  });
   clients.push(client);
   return client;
 }

@@ -32,6 +32,12 @@ export function parseForwardProxy(text: string): ForwardProxy | undefined {
   return { url, headers };
 }
 
+/** What an upstream says of its own (its key `proxy`) goes before the way for all. */
+export function proxyOf(own: string | undefined, url: URL, proxyFor: ProxyFor): ForwardProxy | undefined {
+  if (own === undefined) return proxyFor(url);
+  return own === DIRECT ? undefined : parseForwardProxy(own);
+}
+
 const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8, "ipv4");
 loopback.addAddress("::1", "ipv6");
@@ -55,7 +61,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function proxyFromEnvironment(env: Environment): ProxyFor {
   const read = (name: string): string | undefined => env[name] || env[name.toLowerCase()] || undefined;
-  function proxyOf(name: string): ForwardProxy | undefined {
+  function proxyIn(name: string): ForwardProxy | undefined {
     const text = read(name);
     if (text === undefined) return undefined;
     const proxy = parseForwardProxy(text);
@@ -63,8 +69,8 @@ export function proxyFromEnvironment(env: Environment): ProxyFor {
     return proxy;
   }
   const proxies = new Map([
-    ["http:", proxyOf("HTTP_PROXY")],
-    ["https:", proxyOf("HTTPS_PROXY")],
+    ["http:", proxyIn("HTTP_PROXY")],
+    ["https:", proxyIn("HTTPS_PROXY")],
   ]);
   const isExcluded = parseNoProxy(read("NO_PROXY"));
   return (url) => {
