@@ -1,4 +1,7 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { copyFile, readFile, rename, writeFile } from "node:fs/promises";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { parse, stringify } from "yaml";
@@ -107,4 +110,44 @@ it("goes on with the last good configuration when the file is not valid, and say
   await configure({ gc: {} });
   await eventually(async () => expect(await readyz()).toContain("[+] configuration: ok"));
   expect(await metrics()).toContain("cache_registry_config_last_reload_successful 1");
+});
+
+it("reads the files that it names again when they change, without any change of its own", async () => {
+  const at = (name: string) => join(registry.directory, name);
+  const makeCertificate = (name: string) => {
+    const kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"];
+    const names = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"];
+    const files = ["-keyout", at(`${name}.key`), "-out", at(`${name}.crt`)];
+    execFileSync("openssl", [...kind, ...names, ...files], { stdio: "ignore" });
+  };
+  for (const name of ["server", "other"]) makeCertificate(name);
+  const seen: (string | undefined)[] = [];
+  const { manifest } = makeImage();
+  const files = { cert: await readFile(at("server.crt")), key: await readFile(at("server.key")) };
+  const server = createServer(files, ({ headers }, response) => {
+    seen.push(headers.authorization);
+    if (headers.authorization === undefined) {
+      return void response.writeHead(401, { "www-authenticate": "Basic" }).end();
+    }
+    response.writeHead(200, { "content-type": manifest.mediaType, "content-length": manifest.bytes.length });
+    response.end(manifest.bytes);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  const endpoints = [`https://127.0.0.1:${(server.address() as AddressInfo).port}`];
+  await copyFile(at("other.crt"), at("ca.crt"));
+  await writeFile(at("password"), "first\n");
+  const credentials = { username: "u", passwordFile: at("password") };
+  await configure({ upstreams: [{ ...entry("tls"), endpoints, credentials, tls: { caFile: at("ca.crt") } }] });
+  await eventually(async () => expect(await status("tls/app")).toBe(502));
+  const reads = timesRead();
+  await copyFile(at("server.crt"), at("ca.crt"));
+  await eventually(async () => expect(await status("tls/app")).toBe(200));
+  await writeFile(at("password"), "second\n");
+  await eventually(async () => {
+    expect(await status("tls/app")).toBe(200);
+    expect(seen.at(-1)).toBe(`Basic ${Buffer.from("u:second").toString("base64")}`);
+  });
+  expect(timesRead()).toBe(reads);
+  server.closeAllConnections();
+  server.close();
 });

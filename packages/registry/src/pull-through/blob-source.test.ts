@@ -3,7 +3,8 @@ import { digestOfBytes } from "@cache-registry/core/verify";
 import type { UpstreamBlob, UpstreamClient } from "@cache-registry/registry-client/client";
 import { UpstreamError } from "@cache-registry/registry-client/upstream-error";
 import { createMetrics } from "@cache-registry/runtime/metrics";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Urgency } from "@cache-registry/runtime/wait-queue";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { upstreamRepository } from "../content/repository.ts";
 import { openTestStores, type TestStores } from "../test-stores.ts";
 import { type BlobSource, createBlobSource } from "./blob-source.ts";
@@ -17,6 +18,7 @@ let stores: TestStores;
 let source: BlobSource;
 let asked: string[];
 let head: () => Promise<{ size: number | undefined }>;
+let priorities: Urgency[];
 let get: () => Promise<UpstreamBlob>;
 
 const answer = (): UpstreamBlob => ({ offset: 0, size: bytes.length, stream: Readable.from([bytes]) });
@@ -25,6 +27,7 @@ const notFound = () => Promise.reject(new UpstreamError("not found", { kind: "no
 beforeEach(async () => {
   stores = await openTestStores();
   asked = [];
+  priorities = [];
   head = async () => ({ size: bytes.length });
   get = async () => answer();
   const client: UpstreamClient = {
@@ -32,8 +35,9 @@ beforeEach(async () => {
       asked.push(`HEAD ${repository}`);
       return head();
     },
-    getBlob: ({ repository }) => {
+    getBlob: ({ repository, priority }) => {
       asked.push(`GET ${repository}`);
+      if (typeof priority === "object") priorities.push(priority);
       return get();
     },
     headManifest: () => Promise.reject(new Error("not asked here")),
@@ -64,6 +68,21 @@ describe("createBlobSource", () => {
     expect(await source.locate(one, digest, "foreground")).toEqual({ kind: "stored", size: bytes.length });
     expect(asked).toEqual(["GET one"]);
     expect(source.running(digest)).toBeUndefined();
+  });
+
+  it("lets a pull that joins a warm-up take it along in the queue for the upstream", async () => {
+    const gate = Promise.withResolvers<UpstreamBlob>();
+    get = () => gate.promise;
+    const warming = await source.locate(one, digest, "background");
+    await vi.waitFor(() => expect(priorities).toHaveLength(1));
+    expect(priorities[0]?.current).toBe("background");
+    await source.locate(one, digest, "background");
+    expect(priorities[0]?.current).toBe("background");
+    await source.locate(one, digest, "foreground");
+    expect(priorities[0]?.current).toBe("foreground");
+    gate.resolve(answer());
+    if (warming.kind === "fetching") await warming.fetch.finished;
+    expect(asked).toEqual(["GET one"]);
   });
 
   it("links another repository only after its upstream vouched for the blob", async () => {
