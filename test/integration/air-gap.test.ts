@@ -72,6 +72,9 @@ it("one file carries images to a cluster without any Internet, with their signat
   const fallback = index.manifest.digest.replace(":", "-");
   await upstream.api.pushImage("library/app", fallback, makeIndex({ amd64: signature }));
 
+  const tagged = makeImage([600]);
+  await upstream.api.pushImage("library/app", `${fallback}.sig`, tagged);
+
   const file = join(work, "one.tar");
   await run(
     online,
@@ -86,7 +89,7 @@ it("one file carries images to a cluster without any Internet, with their signat
   );
   const before = upstream.requests(/./);
   const output = await run(isolated, "import", "--input", file);
-  expect(output).toContain("2 images imported, pinned for the owner import:one");
+  expect(output).toContain("3 images imported, pinned for the owner import:one");
 
   const host = new URL(isolated.url).host;
   expect(await tool("crane", ["digest", `${host}/${reference}`])).toBe(index.manifest.digest);
@@ -100,6 +103,7 @@ it("one file carries images to a cluster without any Internet, with their signat
   ]);
   expect(await readdir(join(work, "by-tag", "blobs", "sha256"))).toContain(arm64.blobs[1]?.digest.slice(7));
   for (const image of [amd64, arm64, signature]) await expectHeld(image);
+  await expectHeld(tagged, `${fallback}.sig`);
   const referrers = await isolatedApi.request("GET", `${REPOSITORY}/referrers/${index.manifest.digest}`);
   expect(await referrers.json()).toMatchObject({ manifests: [{ digest: signature.manifest.digest }] });
   expect((await isolatedApi.request("GET", `${REPOSITORY}/manifests/unknown`)).status).toBe(404);
@@ -112,6 +116,7 @@ it("one file carries images to a cluster without any Internet, with their signat
   expect(await listed.json()).toMatchObject({
     images: [
       { reference, pinnedUntil: Date.UTC(9999, 11, 31) },
+      { reference: `${REPOSITORY}:${fallback}.sig` },
       { reference: `${REPOSITORY}@${arm64.manifest.digest}` },
     ],
   });

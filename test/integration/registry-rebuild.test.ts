@@ -112,6 +112,29 @@ it("rebuild: without any snapshot the manifests are there by their digest, and i
   expect((await rebuild("--snapshot", "../x")).output).toContain("--snapshot: expected the name of a snapshot file");
 });
 
+it("rebuild: killed at any moment, it is simply run again", async () => {
+  await start();
+  const [first, second] = [makeImage([20_000]), makeImage([30_000])];
+  await api.pushImage("team/app", "v1", first);
+  await registry.stop();
+  await registry.start();
+  await api.pushImage("team/app", "v2", second);
+  await registry.kill();
+  const file = join(registry.directory, "registry.yaml");
+  for (const after of [600, 700, 800, 900, 1_000]) {
+    await writeFile(join(registry.data, "metadata.db"), "damaged");
+    const command = runCommand(["rebuild", "--config", file], { cwd: registry.directory });
+    await Promise.race([command.exited, new Promise((resolve) => setTimeout(resolve, after))]);
+    command.child.kill("SIGKILL");
+    await command.exited;
+  }
+  const { code, output } = await rebuild();
+  expect(code, output).toBe(0);
+  await registry.start();
+  await pull("team/app", "v1", first);
+  await pull("recovered", second.manifest.digest, second);
+});
+
 it("SQLite beside an object store survives a lost volume", async () => {
   const s3 = await startS3Server();
   try {

@@ -36,6 +36,8 @@ export type ExportReport = {
 
 /** How containerd, and how every other tool, finds the name of an image in a layout. */
 const NAMES = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+const SIGNATURE_TAGS = ["sig", "att", "sbom"];
+const SIGNATURE_TAG = /^sha(?:256|512)-[a-f0-9]+\.(?:sig|att|sbom)$/;
 const ATTEMPTS = 3;
 
 /** Writes images into a layout. What fails is left out and named; the rest makes a layout all the same. */
@@ -99,6 +101,18 @@ export async function exportImages(images: AsyncIterable<ImageReference>, deps: 
     }
   }
 
+  /** Before the referrers API there was a convention of cosign's: a tag beside the image, made of its digest. */
+  async function writeSignatureTags({ registry, repository }: RepositoryName, manifests: readonly CollectedManifest[]) {
+    for (const { digest } of manifests) {
+      for (const kind of SIGNATURE_TAGS) {
+        const signature = { registry, repository, tag: `${digest.replace(":", "-")}.${kind}` };
+        await one(signature, printImageReference(signature)).catch((error: unknown) => {
+          if (!(error instanceof HttpRefusal && error.status === 404)) throw error;
+        });
+      }
+    }
+  }
+
   async function one(reference: ImageReference, label: string): Promise<void> {
     const { registry, repository } = reference;
     const name = { registry, repository };
@@ -107,7 +121,10 @@ export async function exportImages(images: AsyncIterable<ImageReference>, deps: 
       throw new Error("the image offers none of the platforms that are asked for or held");
     }
     await write(name, image, label);
-    if (deps.referrers) await writeReferrers(name, image.manifests, label);
+    if (deps.referrers && !SIGNATURE_TAG.test(reference.tag ?? "")) {
+      await writeReferrers(name, image.manifests, label);
+      await writeSignatureTags(name, image.manifests);
+    }
     entries.set(label, {
       ...descriptorOf(image.root),
       annotations: Object.fromEntries(NAMES.map((key) => [key, label])),
