@@ -82,8 +82,10 @@ export async function putLinked(
   repositoryId: number,
   blob: { readonly digest: Digest; readonly size: number | undefined; readonly now: number },
 ): Promise<{ readonly backed: boolean; readonly added: BlobRecord | undefined }> {
-  const added = blob.size === undefined ? undefined : await session.row(PUT, blob.digest, blob.size);
-  const link = await session.row(LINK, blob.digest, repositoryId, blob.now);
+  const [added, link] = await Promise.all([
+    blob.size === undefined ? undefined : session.row(PUT, blob.digest, blob.size),
+    session.row(LINK, blob.digest, repositoryId, blob.now),
+  ]);
   return { backed: link?.backed === true, added };
 }
 

@@ -12,7 +12,7 @@ import {
   lockRepository,
   type RepositoryRow,
 } from "./repositories.ts";
-import { setTags } from "./tags.ts";
+import { findTags, setTags } from "./tags.ts";
 import { recordUse } from "./use.ts";
 
 type Pulls = Parameters<RepositoryStore["recordPulls"]>[0];
@@ -92,12 +92,19 @@ async function setReferences(
   manifest: { readonly id: number; readonly repositoryId: number },
   references: readonly ManifestReference[],
 ): Promise<void> {
-  await session.run(CLEAR_REFERENCES, manifest.id);
-  if (references.length === 0) return;
+  const cleared = session.run(CLEAR_REFERENCES, manifest.id);
+  if (references.length === 0) {
+    await cleared;
+    return;
+  }
   const kinds = references.map(({ kind }) => kind);
   const sizes = references.map(({ size }) => size);
-  await session.run(ADD_REFERENCES, manifest.id, manifest.repositoryId, digestsOf(references), kinds, sizes);
-  await gained(session, manifest.repositoryId, digestsOf(references.filter(({ kind }) => kind === "manifest")));
+  const children = digestsOf(references.filter(({ kind }) => kind === "manifest"));
+  await Promise.all([
+    cleared,
+    session.run(ADD_REFERENCES, manifest.id, manifest.repositoryId, digestsOf(references), kinds, sizes),
+    gained(session, manifest.repositoryId, children),
+  ]);
 }
 
 /** The repository with the locks on it and on what the manifest must find, or what it does not find. */
@@ -114,8 +121,12 @@ async function prepare(
   const row = await lockRepository(session, repository.name);
   if (!row) return { missing: [...new Set(digestsOf(required))] };
   // No collector decides about these until we are through.
-  await lockBlobs(session, [manifest.digest, ...digestsOf(required.filter(({ kind }) => kind === "blob"))]);
-  const missing = await missingReferences(session, row, required);
+  const blobs = digestsOf(required.filter(({ kind }) => kind === "blob"));
+  // The look goes right behind the locks, and sees what was committed when they were there.
+  const [, missing] = await Promise.all([
+    lockBlobs(session, [manifest.digest, ...blobs]),
+    missingReferences(session, row, required),
+  ]);
   return missing.length > 0 ? { missing } : { row };
 }
 
@@ -135,13 +146,20 @@ export async function putManifest(
   const columns = [mediaType, size, subject, artifactType, annotations, now, row.upstream !== null] as const;
   const added = await session.row(PUT, row.id, digest, ...columns);
   if (!added) throw new Error(`manifest ${digest} could not be written`);
-  await setReferences(session, { id: added.id, repositoryId: row.id }, references);
-  await recordUse(session, [{ repository: put.repository.name, digest, at: now }]);
-  await putLinked(session, row.id, { digest, size, now });
-  await setTags(session, row.id, tags, { digest, now, grace });
-  await session.run(FOLLOW_SUBJECT, row.id, digest);
-  if (subject !== null) await session.run(FOLLOW_OWN_SUBJECT, added.id);
-  if ((await session.row(IS_PROTECTED, added.id))?.protected === true) await gained(session, row.id, [digest]);
+  // Sent one behind the other without waiting: the server carries them out in this order.
+  const [previous] = await Promise.all([
+    findTags(session, row.id, tags),
+    setReferences(session, { id: added.id, repositoryId: row.id }, references),
+    recordUse(session, [{ repository: put.repository.name, digest, at: now }]),
+    putLinked(session, row.id, { digest, size, now }),
+  ]);
+  const [, , , state] = await Promise.all([
+    setTags(session, { repositoryId: row.id, names: tags, previous }, { digest, now, grace }),
+    session.run(FOLLOW_SUBJECT, row.id, digest),
+    subject === null ? undefined : session.run(FOLLOW_OWN_SUBJECT, added.id),
+    session.row(IS_PROTECTED, added.id),
+  ]);
+  if (state?.protected === true) await gained(session, row.id, [digest]);
   else await queueManifest(session, row.id, digest, { at: now + grace, event: "manifest_put" });
   return { missing: [] };
 }

@@ -17,19 +17,26 @@ const MARK = sql(
    WHERE repository_id = ${repositoryId(1)} AND name = $2`,
 );
 
-/** The manifest must be there already. */
+/** What the tags lead to now, of those that are there. */
+export async function findTags(session: Session, id: number, names: readonly string[]): Promise<Digest[]> {
+  if (names.length === 0) return [];
+  return (await session.rows(FIND, id, names)).map(({ digest }) => digest);
+}
+
+/** The manifest must be there already. `previous`: what `findTags` told under the same lock. */
 export async function setTags(
   session: Session,
-  id: number,
-  names: readonly string[],
+  tags: { readonly repositoryId: number; readonly names: readonly string[]; readonly previous: readonly Digest[] },
   { digest, now, grace }: { readonly digest: Digest; readonly now: number; readonly grace: number },
 ): Promise<void> {
+  const { repositoryId: id, names, previous } = tags;
   if (names.length === 0) return;
-  const previous = await session.rows(FIND, id, names);
-  await session.run(PUT, id, [...new Set(names)], digest, now);
-  await gained(session, id, [digest]);
-  const moved = new Set(previous.map((tag) => tag.digest).filter((held) => held !== digest));
-  await lost(session, id, [...moved], { event: "tag_moved", at: now, reviewAt: now + grace });
+  const moved = new Set(previous.filter((held) => held !== digest));
+  await Promise.all([
+    session.run(PUT, id, [...new Set(names)], digest, now),
+    gained(session, id, [digest]),
+    lost(session, id, [...moved], { event: "tag_moved", at: now, reviewAt: now + grace }),
+  ]);
 }
 
 /** False when it was not there. */
