@@ -17,7 +17,7 @@ beforeAll(async () => {
     { match: "^stable-", freeze: true },
     { match: "^always-stable-", ttl: "1h" },
   ];
-  const names = ["up", ...Array.from({ length: 9 }, (_, index) => `stale-${index}`)];
+  const names = ["up", "impatient", ...Array.from({ length: 9 }, (_, index) => `stale-${index}`)];
   registry = await startRegistryProcess({
     upstreams: names.map((name) => ({
       registry: `${name}.example.com`,
@@ -79,7 +79,7 @@ describe("a tag", () => {
 
   it("frozen by configuration is never asked for again, and the first rule that matches counts", async () => {
     const [old, moved] = [makeImage(), makeImage()];
-    const name = repository();
+    const name = repository("impatient");
     upstream.answer(serving(old));
     for (const tag of ["stable-1", "always-stable-1"]) await api.get(`${name}/manifests/${tag}`);
     upstream.answer(serving(moved));
