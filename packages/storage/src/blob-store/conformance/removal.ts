@@ -25,10 +25,10 @@ export function removalConformance(open: OpenStore): void {
       const digest = await writeBlob(store, bytes);
       const reader = await store.open(digest);
       const head = Buffer.alloc(1_000);
-      await reader.read(head);
+      const count = await reader.read(head);
       await store.remove(digest, 1);
       const rest = await readAll(reader);
-      expect(Buffer.concat([head, rest]).equals(bytes)).toBe(true);
+      expect(Buffer.concat([head.subarray(0, count), rest]).equals(bytes)).toBe(true);
       await reader.close();
     });
 

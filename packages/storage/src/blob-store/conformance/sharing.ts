@@ -87,9 +87,9 @@ export function sharedBlobStoreConformance(driver: string, open: OpenShared): vo
       await writeBlob(one, bytes);
       const reader = await one.open(digest);
       const head = Buffer.alloc(10);
-      await reader.read(head);
+      const count = await reader.read(head);
       await two.remove(digest, 1, held);
-      expect(Buffer.concat([head, await readAll(reader)]).equals(bytes)).toBe(true);
+      expect(Buffer.concat([head.subarray(0, count), await readAll(reader)]).equals(bytes)).toBe(true);
       await reader.close();
     });
   });
