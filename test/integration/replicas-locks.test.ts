@@ -9,13 +9,13 @@ import { createPostgresLeaseStore } from "@cache-registry/storage/lease-store/po
 import { createPostgresSession, type PostgresSession } from "@cache-registry/storage/lease-store/postgres-session";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { startThrowawayPostgres, type ThrowawayPostgres } from "../support/throwaway-postgres.ts";
+import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { startVanishingRelay } from "../support/vanishing-relay.ts";
 
-let server: ThrowawayPostgres;
+let server: PostgresServer;
 const sessions: PostgresSession[] = [];
 beforeAll(async () => {
-  server = await startThrowawayPostgres();
+  server = await startPostgresServer();
 });
 afterEach(async () => {
   for (const session of sessions.splice(0)) await session.close();
@@ -29,7 +29,7 @@ function sessionOn(url: string): PostgresSession {
 }
 
 leaseStoreConformance("postgres", async () => {
-  const url = await server.createDatabase();
+  const url = await server.database();
   const [one, two] = [sessionOn(url), sessionOn(url)].map(createPostgresLeaseStore);
   if (!one || !two) throw new Error("two stores");
   return [one, two];
@@ -39,7 +39,7 @@ const digest = sha256("content");
 const unavailable = { code: "UNAVAILABLE", status: 503, headers: { "retry-after": "1" } };
 
 async function twoLocks(): Promise<[DigestLock, DigestLock]> {
-  const url = await server.createDatabase();
+  const url = await server.database();
   return [createPostgresDigestLock(sessionOn(url)), createPostgresDigestLock(sessionOn(url))];
 }
 
@@ -74,7 +74,7 @@ describe("the digest lock of many replicas", () => {
   });
 
   it("is given back by a process that dies", async () => {
-    const url = await server.createDatabase();
+    const url = await server.database();
     const dying = sessionOn(url);
     const started = Promise.withResolvers<void>();
     const never = createPostgresDigestLock(dying).run(digest, () => {
@@ -93,7 +93,7 @@ describe("the digest lock of many replicas", () => {
     const confirmations: unknown[] = [];
     const losing = one.run(digest, async ({ confirm }) => {
       await confirm();
-      await server.stop();
+      await server.kill();
       await server.start();
       // The other has it by now.
       await eventually(() => two.run(digest, async () => undefined), 10_000);
@@ -120,10 +120,10 @@ describe("without the server", () => {
   ];
 
   it("refuses at once when it is stopped, and works when it is back", async () => {
-    const session = sessionOn(await server.createDatabase());
+    const session = sessionOn(await server.database());
     const [leases, lock] = [createPostgresLeaseStore(session), createPostgresDigestLock(session)];
     const { lease } = await leases.acquire("x", { id: "a", address: null }, 60_000);
-    await server.stop();
+    await server.kill();
     for (const task of asked(leases, lock)) await expectRefusal(task);
     await server.start();
     await eventually(() => leases.lookup("x"));
@@ -134,7 +134,7 @@ describe("without the server", () => {
   });
 
   it("refuses within a second when it has gone silent", async () => {
-    const url = new URL(await server.createDatabase());
+    const url = new URL(await server.database());
     const relay = await startVanishingRelay(`http://${url.host}`);
     url.host = new URL(relay.url).host;
     const session = sessionOn(url.href);

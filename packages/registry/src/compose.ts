@@ -8,7 +8,6 @@ import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createSchedule } from "@cache-registry/runtime/schedule";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createServer } from "@cache-registry/runtime/server";
-import { createDigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import { releaseReserveOfFullDisk } from "@cache-registry/storage/blob-store/filesystem-volume";
 import { openBlobStore } from "@cache-registry/storage/blob-store/open";
 import { redirectOf } from "@cache-registry/storage/blob-store/redirect";
@@ -18,6 +17,7 @@ import { createPullRecorder } from "./access/pull-recorder.ts";
 import { addRoutes, repositoryOf } from "./app.ts";
 import { authenticatorsOf } from "./auth/authenticators.ts";
 import { createAuthorizer } from "./auth/authorize.ts";
+import { composeReplicas } from "./compose-replicas.ts";
 import { isLoopback, type RegistryConfig } from "./config.ts";
 import { createManifestDocuments } from "./content/manifest-documents.ts";
 import { createReadBlob } from "./content/read-blob.ts";
@@ -76,27 +76,29 @@ export async function compose(
   const health = createHealth();
   const pool = createBufferPool({ metrics });
 
-  const blobs = await openBlobStore(config.storage.blobs, { logger });
+  const replication = await composeReplicas(config, { logger, metrics });
+  const { digestLock } = replication;
+  const blobs = await openBlobStore(config.storage.blobs, { logger, replica: replication.id });
   const metadata = await openMetadataStore(config.storage.metadata, {
     logger,
     grace: config.gc.grace,
     onFatal: endProcess,
   });
   addStoreChecks(health, { blobs, metadata });
-  const digestLock = createDigestLock();
   const documents = createManifestDocuments(blobs, digestLock);
   const disk = createDisk({ volume: () => blobs.volume?.(), logger });
   const guarded = guardBlobs(blobs, disk);
   const storeManifest = createStoreManifest({ blobs: guarded, metadata, documents, digestLock });
-  const pulls = createPullRecorder({ metadata, logger });
+  const pulls = createPullRecorder({ metadata, logger, shared: replication.id !== undefined });
 
   const live = createLiveUpstreams({ settings: config, metrics, logger });
   const { client, targets, traffic } = live;
   const pullMetrics = createPullThroughMetrics(metrics);
   const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
+  const share = replication.shareFetch({ metadata, blobs, client });
   const sourceDeps = { metadata, client, metrics: pullMetrics, notStored: createNotStored({ metrics, logger }) };
   const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf });
-  const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock });
+  const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock, share });
   const readManifest = createManifestReader({
     metadata,
     documents,
@@ -118,7 +120,14 @@ export async function compose(
   });
 
   const snapshots = await createMetadataSnapshots({ config, blobs, logger, metrics, health });
-  const uploads = createUploadSessions({ blobs: guarded, metadata, digestLock, metrics });
+  const uploads = createUploadSessions({
+    blobs: guarded,
+    metadata,
+    digestLock,
+    metrics,
+    owner: replication.uploadOwners,
+  });
+  const leadership = replication.leadership(blobs);
   const reclaim = createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans: snapshots.keepOrphans });
   const rules = {
     grace: config.gc.grace,
@@ -131,13 +140,14 @@ export async function compose(
     uploads,
     pulls,
     rules,
+    leads: leadership.leads,
     uploadIdle: config.uploads.idle,
     logger,
     metrics,
   });
   const gate = createWarmUpGate({ hold: (registry) => traffic.hold(registry), client, metrics, logger });
   const { space, service: spaceService } = createSpaceKeeper({
-    ...{ metadata, disk, blobs: blobSource, reclaim, pulls, rules, metrics, health, logger },
+    ...{ metadata, disk, blobs: blobSource, reclaim, pulls, rules, metrics, health, logger, leads: leadership.leads },
     maxSize: config.storage.maxSize,
   });
   const warmUp = createWarmUp({
@@ -177,6 +187,7 @@ export async function compose(
   const deleteEnabled = config.delete.enabled;
   const resolveName = (path: string) => repositoryOf(targets.resolve({ path }));
   const uploadDeps = { metadata, uploads, resolveName };
+  const peers = await replication.serve({ blobs: blobSource, uploads: uploadRoutes(uploadDeps), resolveName, pool });
   addRoutes({
     server,
     targets,
@@ -202,7 +213,7 @@ export async function compose(
         redirectUrl: redirectOf(config.storage.blobs.redirect, blobs),
       }),
       uploads: uploadsRoutes(uploadDeps),
-      upload: uploadRoutes(uploadDeps),
+      upload: peers.uploads,
       tags: tagRoutes({ metadata }),
       referrers: referrersRoutes({ readReferrers }),
       catalog: createCatalog({ metadata }),
@@ -210,13 +221,14 @@ export async function compose(
   });
 
   const managementServer = await openManagementServer(management, { health, metrics, logger });
+  const startedAt = new Date();
   const token = management.tokenFile === undefined ? undefined : createSecretFile(management.tokenFile);
   addManagementRoutes(managementServer, {
     images,
     collector,
     metadata,
     token,
-    startedAt: new Date(),
+    startedAt: async () => (await replication.startedAt()) ?? startedAt,
     content: createImportContent({ blobs, metadata, digestLock, storeManifest }),
     scrub,
     scrubRate: config.scrub.rate,
@@ -225,11 +237,11 @@ export async function compose(
   const fullPass = createSchedule({
     name: "gc",
     expression: config.gc.schedule,
-    task: async () => void (await collector.fullPass()),
+    task: async () => void (await (leadership.leads() ? collector.fullPass() : collector.purgeUploads())),
     logger,
     metrics,
   });
-  const scrubSchedule = scheduledScrub(config, scrub, { logger, metrics });
+  const scrubSchedule = scheduledScrub(config, scrub, { leads: leadership.leads, logger, metrics });
   return {
     health,
     metrics,
@@ -240,16 +252,19 @@ export async function compose(
       { name: "reserve", start: () => releaseReserve(config.storage.blobs) },
       // First, as it refuses a second process on the same folder: the blob store's start removes temporary files.
       { name: "metadata store", start: (signal) => metadata.start(signal), stop: () => metadata.close() },
+      ...replication.services,
       { name: "blob store", start: () => blobs.start(), stop: () => blobs.close() },
       ...snapshots.services,
       { name: "upstreams", stop: () => client.close() },
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
       spaceService,
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },
+      { name: "leadership", start: () => leadership.start(), stop: () => leadership.stop() },
       fullPass,
       { name: "scrub", stop: () => scrub.cancel() },
       ...scrubSchedule,
       { name: "warm-ups", stop: () => warmUp.stop() },
+      ...peers.services,
       serverService({ name: "registry", server, listen }),
     ],
   };
@@ -259,10 +274,11 @@ export async function compose(
 function scheduledScrub(
   { scrub: { schedule, rate } }: RegistryConfig,
   scrub: Scrub,
-  deps: { logger: Logger; metrics: Metrics },
+  { leads, ...deps }: { leads: () => boolean; logger: Logger; metrics: Metrics },
 ): Service[] {
   if (schedule === undefined) return [];
   const task = async (signal: AbortSignal): Promise<void> => {
+    if (!leads()) return;
     signal.addEventListener("abort", () => void scrub.cancel(), { once: true });
     scrub.start({ rate });
     const { state, error } = await scrub.finished();

@@ -7,6 +7,7 @@ import type { RegistryConfig } from "./config.ts";
 function filesOf({
   auth,
   management,
+  replica,
   storage,
   upstreams,
 }: RegistryConfig): (readonly [key: string, path: string | undefined])[] {
@@ -24,6 +25,8 @@ function filesOf({
     ["auth.usernameFile", auth.usernameFile],
     ["auth.passwordFile", auth.passwordFile],
     ["management.tokenFile", management.tokenFile],
+    ["replica.tokenFile", replica?.tokenFile],
+    ["replica.caFile", replica?.caFile],
     ["storage.blobs.s3.accessKeyIdFile", storage.blobs.s3?.accessKeyIdFile],
     ["storage.blobs.s3.secretAccessKeyFile", storage.blobs.s3?.secretAccessKeyFile],
     ["storage.blobs.s3.sessionTokenFile", storage.blobs.s3?.sessionTokenFile],

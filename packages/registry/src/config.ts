@@ -14,6 +14,7 @@ import { blobStoreConfig } from "@cache-registry/storage/blob-store/config";
 import { metadataStoreConfig } from "@cache-registry/storage/metadata-store/config";
 import { snapshotsConfig } from "@cache-registry/storage/snapshots/config";
 import { z } from "zod";
+import { replicaConfig } from "./replicas/config.ts";
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
@@ -67,6 +68,9 @@ export const RegistryConfig = section({
         "Quota for cached content: the least recently used goes above 95 % of it, down to 85 %. Default: 85 % of the volume with the driver filesystem, else none",
       ),
   }),
+  replica: replicaConfig
+    .optional()
+    .describe("With several replicas on one PostgreSQL database: how they reach each other"),
   upstreams: upstreamsSchema,
   upstreamPolicy: upstreamPolicySchema,
   externalNames: z
@@ -103,6 +107,15 @@ export const RegistryConfig = section({
       path: ["management", "tokenFile"],
       message: "a token file is required when management.host is not a loopback address",
     });
+  }
+  const { blobs, metadata } = config.storage;
+  if (config.replica && metadata.driver !== "postgres") {
+    const message = "several replicas need storage.metadata.driver postgres";
+    context.addIssue({ code: "custom", path: ["replica"], message });
+  }
+  if (metadata.driver === "postgres" && blobs.driver === "memory") {
+    const message = "with the metadata in postgres the bytes must be where every replica finds them: not in memory";
+    context.addIssue({ code: "custom", path: ["storage", "blobs", "driver"], message });
   }
   if ((config.auth.usernameFile === undefined) !== (config.auth.passwordFile === undefined)) {
     context.addIssue({

@@ -11,6 +11,8 @@ export type PullRecorder = {
   pulled(repository: string, digest: Digest): void;
   /** A client was told that a blob is there and will count on it. */
   touched(repository: string, digest: Digest): void;
+  /** To be waited for before a client is told so: another replica's collector must know of it. At once with one replica. */
+  settle(): Promise<void>;
   /** Writes down what is pending; the collector calls it before it decides. */
   flush(): Promise<void>;
   start(): void;
@@ -19,7 +21,14 @@ export type PullRecorder = {
 
 type Entry = { readonly repository: string; readonly digest: Digest; readonly at: number };
 
-export function createPullRecorder({ metadata, logger }: { metadata: MetadataStore; logger: Logger }): PullRecorder {
+export type PullRecorderDeps = {
+  readonly metadata: MetadataStore;
+  readonly logger: Logger;
+  /** The collector may be another replica's: what it must know before it decides is written at once. */
+  readonly shared?: boolean;
+};
+
+export function createPullRecorder({ metadata, logger, shared = false }: PullRecorderDeps): PullRecorder {
   let pulls = new Map<string, Entry>();
   let touches = new Map<string, Entry>();
   let timer: NodeJS.Timeout | undefined;
@@ -60,6 +69,7 @@ export function createPullRecorder({ metadata, logger }: { metadata: MetadataSto
   return {
     pulled: (repository, digest) => note(pulls, repository, digest),
     touched: (repository, digest) => note(touches, repository, digest),
+    settle: async () => (shared ? flush() : undefined),
     flush,
     start() {
       timer = setInterval(flushQuietly, FLUSH_INTERVAL_MS);

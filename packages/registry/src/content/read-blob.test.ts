@@ -25,11 +25,12 @@ beforeEach(async () => {
   readBlob = createReadBlob({
     ...stores,
     metrics: createPullThroughMetrics(createMetrics({ defaultMetrics: false })),
-    pulls: { touched: (repository: string) => void touched.push(repository) } as never,
+    pulls: { touched: (repository: string) => void touched.push(repository), settle: async () => {} } as never,
     client: { headBlob: async () => ({ size: 42 }) } as unknown as UpstreamClient,
     source: {
       running: () => undefined,
       underWay: () => [],
+      attach: () => "absent",
       locate: async () => locations.shift() ?? { kind: "stored", size: bytes.length },
     },
   });

@@ -111,6 +111,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
       if (size === undefined) return undefined;
       if (await isWhole(digest, size)) {
         deps.pulls.touched(repository.name, digest);
+        await deps.pulls.settle();
         return size;
       }
       await metadata.forgetBlob(digest);

@@ -28,6 +28,8 @@ export type Collector = {
   stop(): Promise<void>;
   /** Everything that is due now, plus a sweep for what no event announced. Joins a pass that is running. */
   fullPass(): Promise<CollectionReport>;
+  /** Gives up upload sessions that nobody continues; every replica has its own. */
+  purgeUploads(): Promise<number>;
 };
 
 export type CollectorDeps = {
@@ -36,6 +38,8 @@ export type CollectorDeps = {
   readonly uploads: UploadSessions;
   readonly pulls: PullRecorder;
   readonly rules: Omit<ReviewRules, "now">;
+  /** Is it this replica that collects? Default: always. */
+  readonly leads?: () => boolean;
   /** Upload sessions that nobody continued for so many milliseconds are given up. */
   readonly uploadIdle: number;
   readonly logger: Logger;
@@ -43,7 +47,7 @@ export type CollectorDeps = {
 };
 
 export function createCollector(deps: CollectorDeps): Collector {
-  const { metadata, reclaim, logger } = deps;
+  const { metadata, reclaim, logger, leads = () => true } = deps;
   const stopping = new AbortController();
   const passes = createSingleFlight<CollectionReport>();
   const removed = deps.metrics.counter({
@@ -100,9 +104,11 @@ export function createCollector(deps: CollectorDeps): Collector {
 
   async function runLoop(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await reviewDue(emptyReport()).catch((err: unknown) =>
-        logger.error({ err }, "collection failed; it is tried again"),
-      );
+      if (leads()) {
+        await reviewDue(emptyReport()).catch((err: unknown) =>
+          logger.error({ err }, "collection failed; it is tried again"),
+        );
+      }
       await sleep(POLL_INTERVAL_MS, stopping.signal).catch(() => undefined);
     }
   }
@@ -114,12 +120,14 @@ export function createCollector(deps: CollectorDeps): Collector {
     } while (cursor !== null && !stopping.signal.aborted);
   }
 
+  const purgeUploads = () => deps.uploads.purge(Date.now() - deps.uploadIdle);
+
   return {
+    purgeUploads,
     async start() {
       // What cannot be removed now stays due; it is no reason not to serve.
-      await reclaim
-        .finishInterrupted()
-        .catch((err: unknown) => logger.error({ err }, "interrupted deletions are left for later"));
+      const finishing = leads() ? reclaim.finishInterrupted() : Promise.resolve();
+      await finishing.catch((err: unknown) => logger.error({ err }, "interrupted deletions are left for later"));
       loop = runLoop();
     },
     async stop() {
@@ -129,7 +137,7 @@ export function createCollector(deps: CollectorDeps): Collector {
     fullPass: () =>
       passes.run("full", async () => {
         const report = emptyReport();
-        report.purgedUploads = await deps.uploads.purge(Date.now() - deps.uploadIdle);
+        report.purgedUploads = await purgeUploads();
         report.removedOrphans = await reclaim.orphans();
         await deps.pulls.flush();
         await sweep();

@@ -21,7 +21,8 @@ export type ManagementDeps = {
   readonly metadata: MetadataStore;
   /** Guards /api/v1; undefined on loopback without one. */
   readonly token: SecretFile | undefined;
-  readonly startedAt: Date;
+  /** With many replicas: of the youngest. */
+  readonly startedAt: () => Promise<Date>;
   readonly scrub: Scrub;
   /** What imports bring in. */
   readonly content: ImportContent;
@@ -82,7 +83,7 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         return { images: found };
       });
       api.get("/stats", async () => ({
-        startedAt: deps.startedAt.toISOString(),
+        startedAt: (await deps.startedAt()).toISOString(),
         ...(await metadata.usage()),
         reviewBacklog: (await metadata.reviewBacklog()).length,
       }));

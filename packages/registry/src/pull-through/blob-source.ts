@@ -6,6 +6,7 @@ import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
+import type { FetchSteps, ShareFetch } from "../replicas/shared-fetch.ts";
 import { type BlobFetch, startBlobFetch } from "./blob-fetch.ts";
 import { isStoreFailure, type NotStored } from "./not-stored.ts";
 import type { PullThroughMetrics } from "./pull-through-metrics.ts";
@@ -26,6 +27,8 @@ export type BlobSource = {
   locate(repository: UpstreamRepository, digest: Digest, priority: Priority): Promise<BlobLocation>;
   /** The fetch of a digest that is under way. */
   running(digest: Digest): BlobFetch | undefined;
+  /** For another replica: the fetch that is under way. `unvouched`: nobody has asked this repository's upstream yet. */
+  attach(repository: UpstreamRepository, digest: Digest, vouched: boolean): BlobFetch | "absent" | "unvouched";
   /** All that is under way. */
   underWay(): FetchUnderWay[];
 };
@@ -45,6 +48,8 @@ export type BlobSourceDeps = {
   readonly digestLock: DigestLock;
   readonly metrics: PullThroughMetrics;
   readonly notStored: NotStored;
+  /** With many replicas. */
+  readonly share?: ShareFetch | undefined;
 };
 
 type Running = {
@@ -99,6 +104,13 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
 
   return {
     running: (digest) => active(digest)?.fetch,
+    attach(repository, digest, vouched) {
+      const running = active(digest);
+      if (!running) return "absent";
+      if (!vouched && !running.repositories.has(repository.name)) return "unvouched";
+      running.repositories.set(repository.name, repository);
+      return running.fetch;
+    },
     underWay: () =>
       [...fetches.values()].map(({ fetch: { digest, size, received }, urgency }) => ({
         digest,
@@ -144,12 +156,7 @@ function fetchFrom(
 ): BlobFetch {
   const { blobs, metadata, client, digestLock, metrics } = deps;
   const { upstream: registry, path } = repository;
-  return startBlobFetch({
-    digest,
-    blobs,
-    isRetryable: isTransient,
-    onResume: (have) => metrics.resumed(registry, have),
-    onBytes: (count) => metrics.upstreamBytes(registry, count),
+  const alone: FetchSteps = {
     open: (offset) => client.getBlob({ registry, repository: path, digest, offset, priority: urgency }),
     async commit(writer, size) {
       await writer.prepare?.(digest);
@@ -161,5 +168,21 @@ function fetchFrom(
         }
       });
     },
+  };
+  const shared = deps.share?.({ digest, repositories, alone });
+  const { open, commit } = shared ?? alone;
+  const fetch = startBlobFetch({
+    digest,
+    blobs,
+    open,
+    commit,
+    isRetryable: (error) => isTransient(error) || shared?.isRetryable(error) === true,
+    onResume: (have) => metrics.resumed(registry, have),
+    onBytes(count) {
+      if (shared?.fromUpstream() ?? true) metrics.upstreamBytes(registry, count);
+    },
   });
+  const end = () => void shared?.end();
+  fetch.finished.then(end, end);
+  return fetch;
 }

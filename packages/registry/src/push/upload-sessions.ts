@@ -40,6 +40,8 @@ export type UploadSessionDeps = {
   readonly metadata: MetadataStore;
   readonly digestLock: DigestLock;
   readonly metrics?: Metrics;
+  /** With many replicas: before the id of each session that begins here, and which sessions are somebody else's. */
+  readonly owner?: { readonly prefix: string; readonly isElsewhere: (id: string) => Promise<boolean> } | undefined;
   readonly now?: () => number;
 };
 
@@ -56,6 +58,7 @@ export function createUploadSessions({
   metadata,
   digestLock,
   metrics,
+  owner,
   now = Date.now,
 }: UploadSessionDeps): UploadSessions {
   /** Sessions that a request has to itself now, with their open files. */
@@ -148,7 +151,7 @@ export function createUploadSessions({
 
   /** True when the session was idle and is gone. */
   async function giveUp(id: string, before: number): Promise<boolean> {
-    if (claimed.has(id)) return false;
+    if (claimed.has(id) || (await owner?.isElsewhere(id))) return false;
     return claim(id, async () => {
       const upload = await metadata.upload(id);
       if (upload && upload.touchedAt >= before) return false;
@@ -158,7 +161,7 @@ export function createUploadSessions({
   }
 
   async function begin(repository: LocalRepository, algorithm: DigestAlgorithm = "sha256"): Promise<string> {
-    const id = randomUUID();
+    const id = `${owner?.prefix ?? ""}${randomUUID()}`;
     await metadata.createUpload({ id, repository: repository.name, startedAt: now(), touchedAt: now() });
     // Without a state a session begins with sha256.
     if (algorithm !== "sha256") remember(id, createVerifier(algorithm));

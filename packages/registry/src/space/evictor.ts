@@ -45,6 +45,8 @@ export type EvictorDeps = {
   readonly metrics: SpaceMetrics;
   readonly logger: Logger;
   readonly recent?: number;
+  /** Is it this replica that evicts? Default: always. */
+  readonly leads?: () => boolean;
 };
 
 type Target = {
@@ -54,7 +56,7 @@ type Target = {
 };
 
 export function createEvictor(deps: EvictorDeps): Evictor {
-  const { metadata, reclaim, excess, underWay, metrics, logger, recent = RECENT_MS } = deps;
+  const { metadata, reclaim, excess, underWay, metrics, logger, recent = RECENT_MS, leads = () => true } = deps;
   const stopping = new AbortController();
   const slots = createLimiter(BLOBS_AT_ONCE);
   let walking: Promise<unknown> = Promise.resolve();
@@ -147,7 +149,10 @@ export function createEvictor(deps: EvictorDeps): Evictor {
 
   async function runLoop(): Promise<void> {
     while (!stopping.signal.aborted) {
-      await inTurn(makeRoom).catch((err: unknown) => logger.error({ err }, "eviction failed; it is tried again"));
+      // The others look only, so that they know of their disk.
+      await inTurn<unknown>(leads() ? makeRoom : () => excess("high")).catch((err: unknown) =>
+        logger.error({ err }, "eviction failed; it is tried again"),
+      );
       await sleep(POLL_INTERVAL_MS, stopping.signal).catch(() => undefined);
     }
   }

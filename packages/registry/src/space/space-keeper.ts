@@ -22,6 +22,7 @@ export type SpaceKeeperDeps = {
   readonly metrics: Metrics;
   readonly health: Health;
   readonly logger: Logger;
+  readonly leads?: () => boolean;
 };
 
 /** Quota and disk, and who keeps cached content within them. */

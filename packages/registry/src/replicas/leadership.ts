@@ -1,0 +1,58 @@
+import { sleep } from "@cache-registry/runtime/backoff";
+import type { Logger } from "@cache-registry/runtime/logger";
+import type { HeldLease, Leases } from "./leases.ts";
+
+const RETRY_MS = 1_000;
+
+/** Which replica does what one of them has to do. Two may for a moment: nothing here may be wrong when done twice. */
+export type Leadership = {
+  /** Does this replica lead now? */
+  readonly leads: () => boolean;
+  start(): void;
+  stop(): Promise<void>;
+};
+
+/** For one replica. */
+export const ALONE: Leadership = { leads: () => true, start: () => undefined, stop: async () => undefined };
+
+export function createLeadership(deps: {
+  readonly leases: Leases;
+  readonly logger: Logger;
+  /** When this replica becomes the leader. */
+  readonly onElected: () => Promise<void>;
+  /** Milliseconds, shorter for tests. */
+  readonly retryEvery?: number;
+}): Leadership {
+  const { leases, logger, onElected, retryEvery = RETRY_MS } = deps;
+  const stopping = new AbortController();
+  let held: HeldLease | undefined;
+  let loop: Promise<void> = Promise.resolve();
+
+  async function campaign(): Promise<void> {
+    if (held && !held.lost) return;
+    if (held) logger.warn("this replica leads no more");
+    held = undefined;
+    const answer = await leases.acquire("leader");
+    if (!("held" in answer)) return;
+    held = answer.held;
+    logger.info("this replica leads: it collects what nobody needs");
+    await onElected();
+  }
+
+  return {
+    leads: () => held !== undefined && !held.lost,
+    start() {
+      loop = (async () => {
+        while (!stopping.signal.aborted) {
+          await campaign().catch((err: unknown) => logger.debug({ err }, "nobody could be elected"));
+          await sleep(retryEvery, stopping.signal).catch(() => undefined);
+        }
+      })();
+    },
+    async stop() {
+      stopping.abort();
+      await loop;
+      await held?.release();
+    },
+  };
+}
