@@ -63,7 +63,9 @@ async function expectKnown(store: MetadataStore): Promise<void> {
 }
 
 async function expectOutage(store: MetadataStore): Promise<void> {
+  const start = performance.now();
   await expectKnown(store);
+  expect(performance.now() - start).toBeLessThan(SOON);
   await expectRefusal(() => store.blob(digest("unread")));
   await expectRefusal(() => store.tag(CACHED.name, "v2"));
   await expectRefusal(() => store.isLinked(LOCAL.name, digest("layer")));
