@@ -19,6 +19,6 @@ export const SUITES: readonly Suite[] = [
   { name: "architecture", kind: "vitest", minutes: 1, run: vitest("architecture") },
   { name: "tools", kind: "check", minutes: 40, run: ["hack/tools/main.ts"] },
   { name: "chart", kind: "vitest", minutes: 3, run: vitest("chart") },
-  { name: "integration", kind: "vitest", minutes: 10, run: vitest("integration") },
+  { name: "integration", kind: "vitest", minutes: 28, run: vitest("integration") },
   { name: "e2e", kind: "vitest", minutes: 15, run: vitest("e2e") },
 ];

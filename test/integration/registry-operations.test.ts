@@ -1,4 +1,4 @@
-import { rename } from "node:fs/promises";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { download } from "../support/download.ts";
@@ -132,6 +132,14 @@ describe("/metrics", () => {
     expect((await sending).status).toBe(202);
     expect(await metric("uploads_in_progress")).toBe(0);
   });
+});
+
+it("docs/operations.md names metrics that there are", async () => {
+  const text = await readFile(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  const named = new Set(text.match(/cache_registry_[a-z_]+/g));
+  expect(named.size).toBeGreaterThan(20);
+  const metrics = await (await fetch(`${registry.management}/metrics`)).text();
+  expect([...named].filter((name) => !metrics.includes(`# TYPE ${name} `))).toEqual([]);
 });
 
 describe("/readyz", () => {
