@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
+import { eventually } from "../support/eventually.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, runCommand, startRegistryProcess } from "../support/registry-process.ts";
 import { startS3Server } from "../support/s3-server.ts";
@@ -133,6 +134,26 @@ it("rebuild: killed at any moment, it is simply run again", async () => {
   await registry.start();
   await pull("team/app", "v1", first);
   await pull("recovered", second.manifest.digest, second);
+});
+
+it("takes snapshots while it serves: after a kill and a lost database, what the last one knew is there", async () => {
+  registry = await startRegistryProcess({ storage: { snapshots: { schedule: "* * * * * *", keep: 2 } } });
+  api = createRegistryApi(registry.url);
+  const folder = join(registry.data, "snapshots");
+  const image = makeImage([10_000]);
+  for (const tag of ["v1", "v2", "v3"]) {
+    const before = await readdir(folder).catch((): string[] => []);
+    await api.pushImage("team/app", tag, image);
+    await eventually(async () => {
+      const now = await readdir(folder);
+      expect(now.filter((name) => name.endsWith(".gz") && !before.includes(name))).not.toEqual([]);
+      expect(now.length).toBeLessThanOrEqual(2);
+    }, 30_000);
+  }
+  await registry.kill();
+  await loseDatabase();
+  await registry.start();
+  await pull("team/app", "v2", image);
 });
 
 it("SQLite beside an object store survives a lost volume", async () => {

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, runCommand, startRegistryProcess } from "../support/registry-process.ts";
+import { startS3Server } from "../support/s3-server.ts";
 import { type Blob, type Image, makeImage } from "../support/test-content.ts";
 import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
 
@@ -120,6 +121,27 @@ it("is interrupted by Ctrl-C, says where it was, and goes on from there", async 
   const report = JSON.parse(/^\{.*\}$/m.exec(rest.output())?.[0] ?? "{}") as { checked: number; blobs: number };
   expect(report.checked).toBeGreaterThan(0);
   expect(report.checked).toBeLessThan(report.blobs);
+});
+
+it("in an object store, too", async () => {
+  const s3 = await startS3Server();
+  try {
+    await start({ storage: s3.storage("scrubbed") });
+    const image = makeImage([50_000]);
+    await api.pushImage("team/app", "v1", image);
+    const layer = layerOf(image);
+    const object = join(s3.bucket, "scrubbed", "blobs", ...layer.digest.split(":"));
+    await writeFile(object, Buffer.alloc(layer.bytes.length));
+    const found = scrub();
+    expect(await found.exited, found.output()).toBe(4);
+    expect(found.output()).toContain(`damaged ${layer.digest}: LOST`);
+    const [kept = ""] = await readdir(join(s3.bucket, "scrubbed", "quarantine"));
+    expect(kept).toContain(layer.digest.replace(":", "-"));
+    await api.pushImage("team/app", "v1", image);
+    await pull("team/app", image);
+  } finally {
+    await s3.dispose();
+  }
 });
 
 it("runs on schedule", async () => {

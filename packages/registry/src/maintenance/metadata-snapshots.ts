@@ -32,6 +32,8 @@ export type MetadataSnapshotsDeps = {
 
 /** A snapshot that took longer is not taken again while the process is being stopped. Milliseconds. */
 const QUICK_MS = 8_000;
+/** Between two snapshots: so many times as long as the last one took. A large database is copied less often. */
+const REST = 100;
 
 const ADVICE = "content that no row knows is kept until `cache-registry rebuild` has looked at it";
 
@@ -72,13 +74,19 @@ export async function createMetadataSnapshots(deps: MetadataSnapshotsDeps): Prom
 
   let snapshotter: Snapshotter | undefined;
   let took = 0;
+  let restUntil = 0;
   async function take(): Promise<void> {
     const began = performance.now();
     const name = await snapshotter?.take();
     took = performance.now() - began;
+    restUntil = began + took * (1 + REST);
     if (name === undefined) return;
     takenAt.set(Date.now() / 1000);
     logger.info({ snapshot: name, milliseconds: Math.round(took) }, "metadata snapshot taken");
+  }
+
+  async function takeScheduled(): Promise<void> {
+    if (performance.now() >= restUntil) await take();
   }
 
   const services: Service[] = [{ name: "look at the blob store", start: lookAround }];
@@ -97,7 +105,7 @@ export async function createMetadataSnapshots(deps: MetadataSnapshotsDeps): Prom
           store.close();
         },
       },
-      createSchedule({ name: "snapshots", expression: snapshots.schedule, task: take, logger, metrics }),
+      createSchedule({ name: "snapshots", expression: snapshots.schedule, task: takeScheduled, logger, metrics }),
     );
   }
   return { restore: [{ name: "metadata restore", start: restore }], services, keepOrphans: () => isRestored(path) };
