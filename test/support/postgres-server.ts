@@ -118,7 +118,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     }
   }
 
-  async function start(): Promise<void> {
+  async function startOnce(): Promise<void> {
     const settings = {
       port,
       listen_addresses: "127.0.0.1",
@@ -157,11 +157,30 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     }
   }
 
+  /** A process that was being born when the others were killed may live a moment longer, and keep the next server off. */
+  async function start(): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await startOnce();
+        return;
+      } catch (error) {
+        if (attempt === 5) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+    }
+  }
+
   async function kill(): Promise<void> {
     const running = child;
     if (!running) return;
+    const pids = await processes();
     await signal("SIGKILL");
     await exited(running);
+    // The next server refuses to start while one of them is attached to the shared memory.
+    const left = () => pids.filter((pid) => existsSync(`/proc/${pid}`));
+    for (const deadline = Date.now() + 10_000; left().length > 0 && Date.now() < deadline; ) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   }
 
   await asUser(
