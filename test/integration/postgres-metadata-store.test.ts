@@ -138,7 +138,7 @@ describe("several replicas on PostgreSQL", () => {
         }
         case 12:
           return random(2)
-            ? replicas.evictManifest(null, { now: at, pinned: random(2) === 0, fetching: [] }, 3)
+            ? replicas.evictManifest(null, { now: at, usedBefore: at, pinned: random(2) === 0, fetching: [] }, 3)
             : sweepAll(replicas, rulesAt(at, { unusedFor: 500 }), 5);
         default:
           return collectQuietly(replicas, at);

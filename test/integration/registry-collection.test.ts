@@ -145,6 +145,70 @@ describe("garbage collection", () => {
   });
 });
 
+describe("a collection on request", () => {
+  type Report = { dryRun: boolean; removed: { kind: string; digest?: string; reason: string }[]; freedBytes: number };
+  const report = async (method: string, path: string, body?: object) =>
+    (await (await manage(method, path, body)).json()) as Report;
+
+  it("tells first what would go and why, and takes it only when told to", async () => {
+    const slow = await startRegistryProcess({ gc: { grace: "2s", schedule: "0 0 1 1 *" }, uploads: { idle: "0s" } });
+    try {
+      const slowApi = createRegistryApi(slow.url);
+      const ask = async (method: string, query = "") =>
+        (await (await fetch(`${slow.management}/api/v1/gc${query}`, { method })).json()) as Report;
+      const image = makeImage([50_000]);
+      await slowApi.pushImage("dry/run", "v1", image);
+      await slowApi.request("POST", "dry/run/blobs/uploads/");
+      expect((await fetch(`${slow.management}/api/v1/gc`)).status).toBe(404);
+      await slowApi.request("DELETE", `dry/run/manifests/${image.manifest.digest}`);
+      expect(await ask("POST", "?dryRun=true")).toMatchObject({ dryRun: true, removedBlobs: 0, purgedUploads: 1 });
+      expect(await ask("GET")).toMatchObject({ dryRun: true });
+      expect((await slowApi.request("GET", "dry/run/blobs/uploads/x")).status).toBe(404);
+    } finally {
+      await slow.dispose();
+    }
+  });
+
+  it("names what went, with the event that made it a candidate", async () => {
+    expect((await manage("POST", "gc?dryRun=maybe")).status).toBe(400);
+    expect((await manage("POST", "gc", { surprise: true })).status).toBe(400);
+    expect(await report("POST", "gc", { dryRun: true })).toMatchObject({ dryRun: true });
+    const done = await report("POST", "gc");
+    expect(done.dryRun).toBe(false);
+    expect(await report("GET", "gc")).toEqual(done);
+  });
+
+  it("takes what a moved tag left, and upload sessions that nobody continued", async () => {
+    const idle = await startRegistryProcess({
+      gc: { grace: "1s", untagged: { local: "delete", after: "1s" } },
+      uploads: { idle: "1s" },
+    });
+    try {
+      const idleApi = createRegistryApi(idle.url);
+      const there = async (digest: string) =>
+        (await stat(join(idle.data, "blobs", ...digest.split(":"))).catch(() => undefined)) !== undefined;
+      const [old, current] = [makeImage([20_000]), makeImage([20_000])];
+      await idleApi.pushImage("moved/app", "v1", old);
+      await idleApi.pushImage("moved/app", "v1", current);
+      const begun = await idleApi.request("POST", "moved/app/blobs/uploads/");
+      const location = begun.headers.get("location") ?? "";
+      const patched = await idleApi.request("PATCH", location, { body: Buffer.alloc(1_000) });
+      expect(patched.status).toBe(202);
+      await eventually(async () => {
+        for (const { digest } of contentsOf(old)) expect(await there(digest)).toBe(false);
+      });
+      for (const { digest } of contentsOf(current)) expect(await there(digest)).toBe(true);
+      await eventually(async () => {
+        await fetch(`${idle.management}/api/v1/gc`, { method: "POST" });
+        expect(await readdir(join(idle.data, "uploads"))).toEqual([]);
+      });
+      expect((await idleApi.request("GET", patched.headers.get("location") ?? "")).status).toBe(404);
+    } finally {
+      await idle.dispose();
+    }
+  });
+});
+
 describe("management API", () => {
   it("needs the token", async () => {
     for (const token of ["", "wrong", "the-tokem"]) {

@@ -61,14 +61,28 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
     return { kind: "stored", size };
   }
 
-  function fromStore(digest: Digest, size: number): BlobContent {
-    return { size, outcome: "hit", from: "store", reader: (range) => blobs.open(digest, range).catch(fail) };
+  /** Evicted between the look and the opening, it is fetched anew. */
+  function fromStore(repository: Repository, digest: Digest, size: number): BlobContent {
+    const reader = (range?: ByteRange): Promise<ByteReader> =>
+      blobs.open(digest, range).catch(async (error: unknown) => {
+        if (!(error instanceof BlobMissingError) || !isUpstream(repository)) return fail(error);
+        return (await opened(repository, digest).catch(fail)).reader(range);
+      });
+    return { size, outcome: "hit", from: "store", reader };
+  }
+
+  /** The row may outlive the bytes (a lost volume): the blob was forgotten now and is fetched anew. */
+  async function opened(repository: Repository, digest: Digest): Promise<BlobContent> {
+    return open(repository, digest).catch((error: unknown) => {
+      if (error instanceof BlobMissingError && isUpstream(repository)) return open(repository, digest);
+      throw error;
+    });
   }
 
   async function open(repository: Repository, digest: Digest): Promise<BlobContent> {
     const location = await locate(repository, digest);
     if (location.kind === "stored") {
-      if (await isWhole(digest, location.size)) return fromStore(digest, location.size);
+      if (await isWhole(digest, location.size)) return fromStore(repository, digest, location.size);
       await digestLock.run(digest, async () => {
         if (!(await isWhole(digest, location.size))) await metadata.forgetBlob(digest);
       });
@@ -127,11 +141,7 @@ export function createReadBlob(deps: ReadBlobDeps): ReadBlob {
   return {
     async open(repository, digest) {
       try {
-        // The row may outlive the bytes (a lost volume): the blob was forgotten now and is fetched anew.
-        const content = await open(repository, digest).catch((error: unknown) => {
-          if (error instanceof BlobMissingError && isUpstream(repository)) return open(repository, digest);
-          throw error;
-        });
+        const content = await opened(repository, digest);
         deps.metrics.answered("blob", repository.upstream ?? "", content.outcome);
         return content;
       } catch (error) {

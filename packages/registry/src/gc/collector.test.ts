@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => stores.dispose());
 
-function collector(grace = 0): Collector {
+function collector(grace = 0, retryAfter = 1): Collector {
   const reclaim = createReclaim({ ...stores, pulls });
   const metrics = createMetrics({ defaultMetrics: false });
   const logger = silentLogger();
@@ -34,6 +34,7 @@ function collector(grace = 0): Collector {
     pulls,
     rules: { ...rules, grace },
     uploadIdle: 0,
+    retryAfter,
     logger,
     metrics,
   });
@@ -61,12 +62,15 @@ describe("fullPass", () => {
     await writer.commit(orphan);
     await new Promise((resolve) => setTimeout(resolve, 5));
     const report = await collector().fullPass();
-    expect(report).toEqual({
+    expect(report).toMatchObject({
+      dryRun: false,
       removedManifests: 0,
       removedBlobs: 1,
       freedBytes: "unreferenced".length,
       purgedUploads: 1,
       removedOrphans: 1,
+      removed: [{ kind: "blob", digest, size: "unreferenced".length, reason: "blob_linked" }],
+      truncated: false,
     });
     expect(await stores.blobs.stat(digest)).toBeUndefined();
     expect(await stores.blobs.stat(orphan)).toBeUndefined();
@@ -102,12 +106,43 @@ describe("fullPass", () => {
     stores.blobs.remove = (digest, generation) =>
       digest === bad ? Promise.reject(new Error("EIO")) : remove(digest, generation);
     await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(await collector().fullPass()).toMatchObject({ removedBlobs: 1 });
+    expect(await collector().fullPass()).toMatchObject({ removedBlobs: 1, failedReviews: 1 });
     expect(await stores.blobs.stat(good)).toBeUndefined();
     expect(await stores.metadata.blob(bad)).toBeUndefined();
     stores.blobs.remove = remove;
     expect(await collector().fullPass()).toMatchObject({ removedBlobs: 1 });
     expect(await stores.blobs.stat(bad)).toBeUndefined();
+  });
+});
+
+describe("reviews that fail", () => {
+  it("do not keep the others waiting, however many they are", async () => {
+    const bad = new Set(await Promise.all(Array.from({ length: 120 }, (_, index) => push(`bad ${index}`))));
+    const good = await push("good");
+    const remove = stores.blobs.remove.bind(stores.blobs);
+    stores.blobs.remove = (digest, ...more) =>
+      bad.has(digest) ? Promise.reject(new Error("EIO")) : remove(digest, ...more);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const running = collector(0, 60_000);
+    expect(await running.fullPass()).toMatchObject({ removedBlobs: 1, failedReviews: 120 });
+    expect(await stores.blobs.stat(good)).toBeUndefined();
+    expect(await running.fullPass()).toMatchObject({ removedBlobs: 0, failedReviews: 0 });
+  });
+});
+
+describe("preview", () => {
+  it("tells what a full pass would do, and does nothing", async () => {
+    const digest = await push("unreferenced");
+    await uploads.begin(repository);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const running = collector();
+    expect(running.lastReport()).toBeUndefined();
+    const report = await running.preview();
+    expect(report).toMatchObject({ dryRun: true, removedBlobs: 1, purgedUploads: 1, removed: [{ digest }] });
+    expect(running.lastReport()).toBe(report);
+    expect(await stores.blobs.stat(digest)).toBeDefined();
+    expect(await running.fullPass()).toMatchObject({ removedBlobs: 1, purgedUploads: 1 });
+    expect(running.lastReport()).toMatchObject({ dryRun: false });
   });
 });
 

@@ -6,6 +6,7 @@ import type { MetadataStore, ReviewRules, ReviewTask } from "@cache-registry/sto
 import type { PullRecorder } from "../access/pull-recorder.ts";
 import type { UploadSessions } from "../push/upload-sessions.ts";
 import type { Reclaim } from "./reclaim.ts";
+import { type CollectionReport, finish, newReport, note } from "./report.ts";
 
 /** How often due reviews are looked for, in milliseconds. */
 const POLL_INTERVAL_MS = 1_000;
@@ -13,14 +14,10 @@ const BATCH = 100;
 /** So that reviews share transactions, and never all threads for files. */
 const AT_ONCE = 3;
 
-/** What one pass did. Sizes in bytes. */
-export type CollectionReport = {
-  removedManifests: number;
-  removedBlobs: number;
-  freedBytes: number;
-  purgedUploads: number;
-  removedOrphans: number;
-};
+/** A review that failed comes again after this, in milliseconds: it must not be in the way of the others. */
+const RETRY_MS = 30_000;
+/** Things that a dry run looks for at most. */
+const MAX_PREVIEWED = 20_000;
 
 /** Online garbage collection: no read-only mode, no restart, no separate job. */
 export type Collector = {
@@ -30,6 +27,10 @@ export type Collector = {
   fullPass(): Promise<CollectionReport>;
   /** Gives up upload sessions that nobody continues; every replica has its own. */
   purgeUploads(): Promise<number>;
+  /** What a full pass would do now; nothing of it is done. */
+  preview(): Promise<CollectionReport>;
+  /** Of the last full pass or preview of this process. */
+  lastReport(): CollectionReport | undefined;
 };
 
 export type CollectorDeps = {
@@ -42,12 +43,14 @@ export type CollectorDeps = {
   readonly leads?: () => boolean;
   /** Upload sessions that nobody continued for so many milliseconds are given up. */
   readonly uploadIdle: number;
+  /** Milliseconds until a review that failed is tried again. */
+  readonly retryAfter?: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
 };
 
 export function createCollector(deps: CollectorDeps): Collector {
-  const { metadata, reclaim, logger, leads = () => true } = deps;
+  const { metadata, reclaim, logger, leads = () => true, retryAfter = RETRY_MS } = deps;
   const stopping = new AbortController();
   const passes = createSingleFlight<CollectionReport>();
   const removed = deps.metrics.counter({
@@ -57,29 +60,30 @@ export function createCollector(deps: CollectorDeps): Collector {
   });
   const freed = deps.metrics.counter({ name: "gc_freed_bytes_total", help: "Bytes given back by the collector" });
   let loop: Promise<void> = Promise.resolve();
+  let last: CollectionReport | undefined;
 
   function rulesNow(): ReviewRules {
     return { ...deps.rules, now: Date.now() };
   }
 
   async function review(task: ReviewTask, report: CollectionReport): Promise<void> {
+    const { digest, reason } = task;
     if (task.kind === "manifest") {
-      const { repository, digest } = task;
+      const { repository } = task;
       // What was pulled a moment ago must count before anything is decided.
       await deps.pulls.flush();
       if ((await metadata.reviewManifest({ repository, digest }, rulesNow())) !== "removed") return;
-      report.removedManifests += 1;
+      note(report, { kind: "manifest", repository, digest, reason });
       removed.inc({ kind: "manifest" });
-      logger.info({ repository, digest }, "manifest collected");
+      logger.info({ repository, digest, reason }, "manifest collected");
       return;
     }
-    const size = await reclaim.blob(task.digest, rulesNow());
+    const size = await reclaim.blob(digest, rulesNow());
     if (size === undefined) return;
-    report.removedBlobs += 1;
-    report.freedBytes += size;
+    note(report, { kind: "blob", digest, size, reason });
     removed.inc({ kind: "blob" });
     freed.inc(size);
-    logger.info({ digest: task.digest, size }, "blob collected");
+    logger.info({ digest, size, reason }, "blob collected");
   }
 
   /** Works until nothing is due: removing an index makes its children due, removing those makes their layers due. */
@@ -87,14 +91,16 @@ export function createCollector(deps: CollectorDeps): Collector {
     const failed = new Set<string>();
     while (!stopping.signal.aborted) {
       const due = await metadata.dueReviews(Date.now(), BATCH);
-      const tasks = due.filter((task) => !failed.has(JSON.stringify(task)));
+      const tasks = due.filter(({ digest }) => !failed.has(digest));
       if (tasks.length === 0) return;
       const rest = tasks.values();
       const work = async () => {
         for (const task of rest) {
-          await review(task, report).catch((err: unknown) => {
-            failed.add(JSON.stringify(task));
+          await review(task, report).catch(async (err: unknown) => {
+            failed.add(task.digest);
+            report.failedReviews += 1;
             logger.error({ err, task }, "review failed; it is tried again");
+            await metadata.postponeReview(task, Date.now() + retryAfter);
           });
         }
       };
@@ -105,7 +111,7 @@ export function createCollector(deps: CollectorDeps): Collector {
   async function runLoop(): Promise<void> {
     while (!stopping.signal.aborted) {
       if (leads()) {
-        await reviewDue(emptyReport()).catch((err: unknown) =>
+        await reviewDue(newReport()).catch((err: unknown) =>
           logger.error({ err }, "collection failed; it is tried again"),
         );
       }
@@ -136,18 +142,29 @@ export function createCollector(deps: CollectorDeps): Collector {
     },
     fullPass: () =>
       passes.run("full", async () => {
-        const report = emptyReport();
+        const report = newReport();
         report.purgedUploads = await purgeUploads();
         report.removedOrphans = await reclaim.orphans();
         await deps.pulls.flush();
         await sweep();
         await reviewDue(report);
-        logger.info({ report }, "full collection pass done");
+        last = finish(report);
+        const { removed: named, ...counts } = report;
+        logger.info({ report: counts }, "full collection pass done");
         return report;
       }),
+    preview: () =>
+      passes.run("preview", async () => {
+        const report = newReport(true);
+        await deps.pulls.flush();
+        const { doomed, truncated } = await metadata.previewCollection(rulesNow(), MAX_PREVIEWED);
+        for (const content of doomed) note(report, content);
+        report.truncated ||= truncated;
+        report.purgedUploads = (await metadata.idleUploads(Date.now() - deps.uploadIdle, MAX_PREVIEWED)).length;
+        report.removedOrphans = await reclaim.orphans({ dryRun: true });
+        last = finish(report);
+        return report;
+      }),
+    lastReport: () => last,
   };
-}
-
-function emptyReport(): CollectionReport {
-  return { removedManifests: 0, removedBlobs: 0, freedBytes: 0, purgedUploads: 0, removedOrphans: 0 };
 }

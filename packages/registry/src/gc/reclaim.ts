@@ -20,10 +20,10 @@ export type Reclaim = {
   /** Finishes what a crash interrupted. */
   finishInterrupted(): Promise<number>;
   /**
-   * Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed; none as
-   * long as there is no row for anything.
+   * Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed, or
+   * (`dryRun`) would be; none as long as there is no row for anything.
    */
-  orphans(): Promise<number>;
+  orphans(options?: { readonly dryRun?: boolean }): Promise<number>;
 };
 
 export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans }: ReclaimDeps): Reclaim {
@@ -61,7 +61,7 @@ export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans 
         finished += rows.length;
       }
     },
-    async orphans() {
+    async orphans({ dryRun = false } = {}) {
       // With no row at all the database was lost or is new, not the bytes: to remove them all would be the worst answer.
       if ((await metadata.usage()).blobs === 0 || (await keepOrphans?.())) return 0;
       let removed = 0;
@@ -69,10 +69,11 @@ export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans 
       for await (const digest of blobs.list()) {
         const again = digest === previous;
         previous = digest;
-        if (again) await digestLock.run(digest, (held) => removeCopies(digest, held));
+        if (again && !dryRun) await digestLock.run(digest, (held) => removeCopies(digest, held));
         if (again || (await metadata.blob(digest))) continue;
         removed += await digestLock.run(digest, async (held) => {
           if (await metadata.blob(digest)) return 0;
+          if (dryRun) return 1;
           await blobs.remove(digest, 0, held.confirm);
           return 1;
         });

@@ -44,6 +44,8 @@ const Wish = z.strictObject({
 });
 const DEFAULT_OWNER = "default";
 
+const GcRequest = z.strictObject({ dryRun: z.boolean().default(false) });
+
 /** The management API: what the controllers (and people) ask of the registry apart from pulling and pushing. */
 export function addManagementRoutes(server: FastifyInstance, deps: ManagementDeps): void {
   const { images, collector, metadata } = deps;
@@ -87,12 +89,25 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         ...(await metadata.usage()),
         reviewBacklog: (await metadata.reviewBacklog()).length,
       }));
-      api.post("/gc", () => collector.fullPass());
+      api.post("/gc", (request) => (dryRunOf(request) ? collector.preview() : collector.fullPass()));
+      api.get("/gc", async () => {
+        const report = collector.lastReport();
+        if (!report) throw new CodedError("NOT_FOUND", "no full pass and no dry run since the start");
+        return report;
+      });
       addContentRoutes(api, deps.content);
       addScrubRoutes(api, deps.scrub, deps.scrubRate);
     },
     { prefix: "/api/v1" },
   );
+}
+
+/** `?dryRun=true`, or the same in the body. */
+function dryRunOf(request: FastifyRequest): boolean {
+  const query = queryOf(request).get("dryRun");
+  if (query === null) return parseInput(GcRequest, request.body ?? {}).dryRun;
+  if (query === "true" || query === "false") return query === "true";
+  throw new CodedError("BAD_REQUEST", "dryRun: expected true or false");
 }
 
 async function requireToken(request: FastifyRequest, token: SecretFile | undefined): Promise<void> {

@@ -21,7 +21,7 @@ const STEP = 100;
 const BLOBS_AT_ONCE = 4;
 /** Loose blobs that are looked at in one go. */
 const LOOSE = 500;
-/** Bytes that somebody was told of or linked a moment ago stay: a GET follows a HEAD. Milliseconds. */
+/** What was pulled or asked for a moment ago stays: a client asks for a manifest, then for its blobs. Milliseconds. */
 const RECENT_MS = 10_000;
 /** On a disk that is full although its volume has room (a user's quota, no inodes) this many reserves are freed. */
 const RESERVES_WHEN_FULL = 3;
@@ -63,12 +63,9 @@ export function createEvictor(deps: EvictorDeps): Evictor {
   let loop: Promise<void> = Promise.resolve();
   let restUntil = 0;
 
-  function rules(): ReviewRules {
-    return { ...deps.rules, now: Date.now(), cachedGrace: recent };
-  }
-
-  /** Bytes freed. What cannot be removed now stays queued for the collector. */
-  async function free(digests: readonly Digest[]): Promise<number> {
+  /** Bytes freed of those that nothing needs. What cannot be removed now stays queued for the collector. */
+  async function free(digests: readonly Digest[], cachedGrace: number): Promise<number> {
+    const rules = (): ReviewRules => ({ ...deps.rules, now: Date.now(), cachedGrace });
     const sizes = await Promise.all(
       digests.map((digest) =>
         slots
@@ -85,16 +82,26 @@ export function createEvictor(deps: EvictorDeps): Evictor {
   /** Content that no manifest needs goes first, without waiting for the end of its grace. */
   async function freeLoose(): Promise<number> {
     const tasks = await metadata.dueReviews(Date.now() + deps.rules.grace, LOOSE);
-    const bytes = await free(tasks.flatMap((task) => (task.kind === "blob" ? [task.digest] : [])));
+    const bytes = await free(
+      tasks.flatMap((task) => (task.kind === "blob" ? [task.digest] : [])),
+      recent,
+    );
     metrics.freed("loose", bytes);
     return bytes;
   }
 
   async function evict({ repository, digest, pinned, usedAt, blobs }: Eviction, reason: string): Promise<number> {
-    const bytes = await free(blobs);
+    // Nobody has used it lately, so nobody is about to: what is counted as evicted must be free.
+    const bytes = await free(blobs, 0);
     metrics.evicted({ reason, pinned }, bytes);
     logger.info({ repository, digest, pinned, usedAt: new Date(usedAt), bytes, reason }, "manifest evicted");
     return bytes;
+  }
+
+  function evictionRules(pinned: boolean): EvictionRules {
+    const now = Date.now();
+    // What is being fetched for a client now would only be fetched again.
+    return { now, usedBefore: now - recent, pinned, fetching: underWay().map(({ digest }) => digest) };
   }
 
   /** Walks over the least recently used until the target is met. False when nothing more may go. */
@@ -104,10 +111,9 @@ export function createEvictor(deps: EvictorDeps): Evictor {
     while (!stopping.signal.aborted) {
       const { reason, bytes } = await excess(mark);
       if (bytes === 0 && freed >= atLeast) return true;
-      // What is being fetched for a client now would only be fetched again.
       const step: Awaited<ReturnType<MetadataStore["evictManifest"]>> = await metadata.evictManifest(
         cursor,
-        { now: Date.now(), pinned, fetching: underWay().map(({ digest }) => digest) } satisfies EvictionRules,
+        evictionRules(pinned),
         STEP,
       );
       if (step.evicted) freed += await evict(step.evicted, reason ?? "disk");

@@ -2,6 +2,8 @@ import type { Digest } from "@cache-registry/core/digest";
 
 export type EvictionRules = {
   readonly now: number;
+  /** What was used after this stays: somebody is in the middle of pulling it. Milliseconds. */
+  readonly usedBefore: number;
   /** May content go that an owner has pinned? Never what is pinned for ever. */
   readonly pinned: boolean;
   /** Blobs that are being fetched: what refers to one, directly or through its children, stays. */

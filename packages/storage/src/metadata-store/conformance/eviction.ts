@@ -28,6 +28,7 @@ export function evictionConformance(open: OpenStore): void {
 
   const rules = (some: Partial<EvictionRules> = {}): EvictionRules => ({
     now: NOW,
+    usedBefore: NOW,
     pinned: false,
     fetching: [],
     ...some,
@@ -154,6 +155,12 @@ export function evictionConformance(open: OpenStore): void {
       const names = ["child", "index", "other"];
       expect(await evictAll(names, { fetching: [digest("layer"), digest("unknown")] })).toEqual(["other"]);
       expect((await evictAll(names)).sort()).toEqual(["child", "index"]);
+    });
+
+    it("leaves alone what was used a moment ago", async () => {
+      for (const [index, name] of ["a", "b", "c"].entries()) await putManifest(store, name, { now: index });
+      expect(await evictAll(["a", "b", "c"], { usedBefore: 1 })).toEqual(["a", "b"]);
+      expect(await evictAll(["c"])).toEqual(["c"]);
     });
 
     it("walks on from where it stopped, looking at no more than it is told", async () => {

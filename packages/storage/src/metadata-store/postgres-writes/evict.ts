@@ -25,7 +25,8 @@ const CANDIDATE = `SELECT m.id, m.repository_id AS "repositoryId", r.name AS rep
       SELECT 1 FROM manifests AS s WHERE s.repository_id = m.repository_id AND s.digest = m.subject) AS follows
   FROM manifests AS m JOIN repositories AS r ON r.id = m.repository_id`;
 const PAGE = sql<Candidate>(
-  `${CANDIDATE} WHERE m.cached AND (m.used_at, m.id) > ($1, $2) ORDER BY m.used_at, m.id LIMIT $3`,
+  `${CANDIDATE} WHERE m.cached AND (m.used_at, m.id) > ($1, $2) AND m.used_at <= $3
+   ORDER BY m.used_at, m.id LIMIT $4`,
 );
 const AGAIN = sql<Candidate>(`${CANDIDATE} WHERE m.id = $1`);
 const PINNED = sql(
@@ -103,7 +104,7 @@ export async function evictManifest(
 ): Promise<{ readonly evicted: Eviction | null; readonly cursor: string | null }> {
   const from = cursor === null ? START : (JSON.parse(cursor) as Cursor);
   const size = Math.max(1, limit);
-  const candidates = await session.rows(PAGE, from.usedAt, from.id, size);
+  const candidates = await session.rows(PAGE, from.usedAt, from.id, rules.usedBefore, size);
   for (const candidate of candidates) {
     if ((await judge(session, candidate, rules)).stays) continue;
     const evicted = await evict(session, candidate, rules);

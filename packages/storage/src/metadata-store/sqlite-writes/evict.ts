@@ -30,7 +30,7 @@ export function createEviction(db: DatabaseSync, manifests: Manifests) {
        m.subject IS NOT NULL AND EXISTS (
          SELECT 1 FROM manifests AS s WHERE s.repository_id = m.repository_id AND s.digest = m.subject) AS follows
      FROM manifests AS m INDEXED BY manifests_by_use
-     WHERE m.cached = 1 AND (m.used_at, m.id) > (?, ?) ORDER BY m.used_at, m.id LIMIT ?`,
+     WHERE m.cached = 1 AND (m.used_at, m.id) > (?, ?) AND m.used_at <= ? ORDER BY m.used_at, m.id LIMIT ?`,
   );
   const pinned = prepare(
     db,
@@ -87,7 +87,7 @@ export function createEviction(db: DatabaseSync, manifests: Manifests) {
   ): { readonly evicted: Eviction | null; readonly cursor: string | null } {
     const from = cursor === null ? START : (JSON.parse(cursor) as Cursor);
     const size = Math.max(1, limit);
-    const candidates = page.all(from.usedAt, from.id, size);
+    const candidates = page.all(from.usedAt, from.id, rules.usedBefore, size);
     for (const candidate of candidates) {
       const { repositoryId, repository, digest, usedAt, id } = candidate;
       if (candidate.follows === 1 || isFetched(candidate, rules)) continue;
