@@ -23,8 +23,8 @@ beforeAll(async () => {
 afterAll(() => registry?.dispose());
 
 function randomOf(seed: number): () => number {
-  const { below } = createRandom(seed);
-  return () => below(2 ** 30) / 2 ** 30;
+  const random = createRandom(seed);
+  return () => random.below(2 ** 30) / 2 ** 30;
 }
 
 type Tagged = { readonly images: readonly Image[]; readonly manifest: Image["manifest"] };

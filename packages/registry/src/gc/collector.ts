@@ -149,8 +149,8 @@ export function createCollector(deps: CollectorDeps): Collector {
         await sweep();
         await reviewDue(report);
         last = finish(report);
-        const { removed: named, ...counts } = report;
-        logger.info({ report: counts }, "full collection pass done");
+        // The names were logged one by one.
+        logger.info({ report: { ...report, removed: undefined } }, "full collection pass done");
         return report;
       }),
     preview: () =>
