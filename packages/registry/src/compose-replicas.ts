@@ -18,6 +18,7 @@ import { createLeases, type Leases, REPLICAS } from "./replicas/leases.ts";
 import { addPeerRoutes } from "./replicas/peer-routes.ts";
 import { createPeers } from "./replicas/peers.ts";
 import { createShareFetch, type ShareFetch } from "./replicas/shared-fetch.ts";
+import { createTogether, type Together } from "./replicas/together.ts";
 import { createUploadOwners, forwardingUploadRoutes, type UploadOwners } from "./replicas/upload-owner.ts";
 import type { Methods } from "./routes/exchange.ts";
 import type { UploadEndpoint } from "./routes/uploads.ts";
@@ -34,6 +35,8 @@ export type Replication = {
     readonly blobs: BlobStore;
     readonly client: UpstreamClient;
   }): ShareFetch | undefined;
+  /** How small questions are asked once; undefined: each replica for itself. */
+  readonly together: Together | undefined;
   /** Which replica collects. */
   leadership(blobs: BlobStore): Leadership;
   /** The endpoints of upload sessions for clients, given those for the sessions of this replica; and the server for the others. */
@@ -59,6 +62,7 @@ function alone(): Replication {
     digestLock: createDigestLock(),
     uploadOwners: undefined,
     shareFetch: () => undefined,
+    together: undefined,
     leadership: () => ALONE,
     serve: async ({ uploads }) => ({ uploads, services: [] }),
     startedAt: async () => undefined,
@@ -81,7 +85,16 @@ export async function composeReplicas(config: RegistryConfig, deps: Deps): Promi
   return {
     id: leases.id,
     digestLock: createPostgresDigestLock(session),
-    leadership: (blobs) => createLeadership({ leases, logger, onElected: () => tidy(leases, blobs, logger) }),
+    together: createTogether(leases),
+    leadership(blobs) {
+      const leadership = createLeadership({ leases, logger, onElected: () => tidy(leases, blobs, logger) });
+      deps.metrics.gauge({
+        name: "leader",
+        help: "1 at the replica that collects",
+        collect: (gauge) => gauge.set(leadership.leads() ? 1 : 0),
+      });
+      return leadership;
+    },
     startedAt: () => youngest(leases),
     services: [
       { name: "leases and locks", stop: () => session.close() },

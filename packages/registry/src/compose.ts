@@ -77,7 +77,7 @@ export async function compose(
   const pool = createBufferPool({ metrics });
 
   const replication = await composeReplicas(config, { logger, metrics });
-  const { digestLock } = replication;
+  const { digestLock, together } = replication;
   const blobs = await openBlobStore(config.storage.blobs, { logger, replica: replication.id });
   const metadata = await openMetadataStore(config.storage.metadata, {
     logger,
@@ -97,7 +97,7 @@ export async function compose(
   const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
   const share = replication.shareFetch({ metadata, blobs, client });
   const sourceDeps = { metadata, client, metrics: pullMetrics, notStored: createNotStored({ metrics, logger }) };
-  const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf });
+  const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf, together });
   const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock, share });
   const readManifest = createManifestReader({
     metadata,

@@ -33,6 +33,29 @@ describe("RegistryConfig", () => {
   });
 });
 
+describe("replica", () => {
+  const replica = {
+    CREG_REPLICA__ADDRESS: "http://10.0.0.7:5001",
+    CREG_REPLICA__TOKENFILE: "/nowhere/token",
+  };
+  const postgres = {
+    CREG_STORAGE__METADATA__DRIVER: "postgres",
+    CREG_STORAGE__METADATA__POSTGRES__URL: "postgres://a@b/c",
+  };
+
+  it("is for several on one PostgreSQL database", () => {
+    expect(load({ ...replica, ...postgres }).replica).toMatchObject({
+      address: "http://10.0.0.7:5001",
+      listen: { host: "0.0.0.0", port: 5001 },
+    });
+    expect(() => load(replica)).toThrow(/replica: several replicas need storage\.metadata\.driver postgres/);
+    expect(() => load({ ...postgres, CREG_STORAGE__BLOBS__DRIVER: "memory" })).toThrow("storage.blobs.driver");
+    expect(() => load({ ...postgres, CREG_REPLICA__ADDRESS: "10.0.0.7" })).toThrow(/replica\.address: .*http:\/\//);
+    expect(() => load({ ...postgres, CREG_REPLICA__ADDRESS: "http://a" })).toThrow("replica.tokenFile");
+    expect(() => assertFilesReadable(load({ ...replica, ...postgres }))).toThrow("replica.tokenFile");
+  });
+});
+
 describe("credentials of upstreams", () => {
   const credentials = (text: string) => load({ CREG_UPSTREAMS: `[{registry: a.io, credentials: ${text}}]` });
 

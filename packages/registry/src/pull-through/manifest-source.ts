@@ -8,6 +8,7 @@ import { createUrgency, type Priority, type Urgency } from "@cache-registry/runt
 import type { ManifestRecord, MetadataStore, TagRecord } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { UpstreamRepository } from "../content/repository.ts";
 import { recordOf, type StoreManifest } from "../content/store-manifest.ts";
+import type { Together } from "../replicas/together.ts";
 import { isFresh, staleWarning, type TagPolicy } from "./freshness.ts";
 import { createNegativeCache } from "./negative-cache.ts";
 import { isStoreFailure, type NotStored } from "./not-stored.ts";
@@ -44,6 +45,8 @@ export type ManifestSourceDeps = {
   readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
   readonly metrics: PullThroughMetrics;
   readonly notStored: NotStored;
+  /** With many replicas. */
+  readonly together?: Together | undefined;
   readonly now?: () => number;
 };
 
@@ -161,6 +164,25 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     return record && { record, outcome: "hit" };
   }
 
+  /** Among replicas too one asks, and what it stored counts for the others. */
+  function once(
+    key: string,
+    there: () => Promise<ResolvedManifest | undefined>,
+    work: () => Promise<ResolvedManifest>,
+  ): Promise<ResolvedManifest> {
+    if (!deps.together) return work();
+    const joining = async (): Promise<ResolvedManifest | undefined> => {
+      const resolved = await there();
+      return resolved && { ...resolved, outcome: "joined" };
+    };
+    return deps.together(key, { there: joining, work });
+  }
+
+  async function held(repository: UpstreamRepository, digest: Digest): Promise<ResolvedManifest | undefined> {
+    const record = await metadata.manifest(repository.name, digest);
+    return record && { record, outcome: "hit" };
+  }
+
   type Task = (priority: Urgency) => Promise<ResolvedManifest>;
 
   /** One at a time per key. Whoever joins in more of a hurry makes it hurry. */
@@ -182,15 +204,33 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
 
   return {
     async byDigest(repository, digest, priority = "foreground") {
-      const record = await metadata.manifest(repository.name, digest);
-      return record ? { record, outcome: "hit" } : fetchDigest(repository, digest, priority);
+      const key = `${repository.name}@${digest}`;
+      return (
+        (await held(repository, digest)) ??
+        joined(key, priority, (urgency) =>
+          once(
+            key,
+            () => held(repository, digest),
+            () => fetch(repository, digest, { priority: urgency }),
+          ),
+        )
+      );
     },
     async refetch(repository, digest) {
       return (await fetchDigest(repository, digest, "foreground")).bytes;
     },
     async byTag(repository, tag, priority = "foreground") {
-      const held = await fresh(repository, tag);
-      return held ?? joined(`${repository.name}:${tag}`, priority, (urgency) => revalidate(repository, tag, urgency));
+      const key = `${repository.name}:${tag}`;
+      return (
+        (await fresh(repository, tag)) ??
+        joined(key, priority, (urgency) =>
+          once(
+            key,
+            () => fresh(repository, tag),
+            () => revalidate(repository, tag, urgency),
+          ),
+        )
+      );
     },
     refresh: (repository, tag) =>
       joined(`${repository.name}:${tag} refresh`, "foreground", (urgency) => askNow(repository, tag, urgency)),

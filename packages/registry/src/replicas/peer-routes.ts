@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { ServerResponse } from "node:http";
 import { isDigest } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
 import type { BufferPool } from "@cache-registry/runtime/buffer-pool";
@@ -25,8 +26,15 @@ export type PeerRouteDeps = {
   readonly resolveName: (name: string) => Repository;
 };
 
-/** What the other replicas ask: blobs that are being fetched, and requests for upload sessions that are here. */
+/**
+ * What the other replicas ask: blobs that are being fetched, and requests for upload sessions that are here. When the server
+ * closes, the blobs are cut: the others go on by themselves.
+ */
 export function addPeerRoutes(server: FastifyInstance, deps: PeerRouteDeps): void {
+  const streams = new Set<ServerResponse>();
+  server.addHook("preClose", async () => {
+    for (const stream of streams) stream.destroy();
+  });
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
   server.addHook("onRequest", (request) => requirePeer(request, deps));
@@ -42,7 +50,12 @@ export function addPeerRoutes(server: FastifyInstance, deps: PeerRouteDeps): voi
       const fetch = deps.blobs.attach(upstreamRepository(registry, repository), digest, vouched === "true");
       if (fetch === "absent") throw new CodedError("BLOB_UNKNOWN");
       if (fetch === "unvouched") throw new CodedError("DENIED", undefined, { status: 409 });
-      return sendFetch(deps, reply, { fetch, start: Number(offset) });
+      streams.add(reply.raw);
+      try {
+        return await sendFetch(deps, reply, { fetch, start: Number(offset) });
+      } finally {
+        streams.delete(reply.raw);
+      }
     },
   );
 

@@ -9,6 +9,8 @@ import type { UpstreamBody } from "../pull-through/receive-blob.ts";
 /** Milliseconds. Connections are inside the cluster; the first byte may have to come from an upstream. */
 const CONNECT_MS = 1_000;
 const SILENCE_MS = 25_000;
+/** A client may be slow, and so may the store at the end of a large blob: as long as our own server waits. */
+const UPLOAD_SILENCE_MS = 120_000;
 
 /** Which replica is meant: an address may belong to another one by now. */
 export const REPLICA_HEADER = "x-cache-registry-replica";
@@ -67,7 +69,11 @@ export function createPeers({ token, ca }: PeersDeps): Peers {
       headers: { ...headers, authorization: `Bearer ${await token.read()}`, [REPLICA_HEADER]: peer.id },
       agent: secure ? agents["https:"] : agents["http:"],
     };
-    return exchange((secure ? https : http).request(url, options), body);
+    return exchange(
+      (secure ? https : http).request(url, options),
+      body,
+      method === "GET" ? SILENCE_MS : UPLOAD_SILENCE_MS,
+    );
   }
 
   return {
@@ -92,7 +98,11 @@ export function createPeers({ token, ca }: PeersDeps): Peers {
   };
 }
 
-function exchange(request: http.ClientRequest, body: http.IncomingMessage | undefined): Promise<http.IncomingMessage> {
+function exchange(
+  request: http.ClientRequest,
+  body: http.IncomingMessage | undefined,
+  silence: number,
+): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(new PeerError(`another replica: ${error.message}`, { cause: error }));
     request.on("error", fail);
@@ -101,7 +111,7 @@ function exchange(request: http.ClientRequest, body: http.IncomingMessage | unde
       const timer = setTimeout(() => request.destroy(new Error("no connection")), CONNECT_MS);
       socket.once("connect", () => clearTimeout(timer)).once("close", () => clearTimeout(timer));
     });
-    request.setTimeout(SILENCE_MS, () => request.destroy(new Error("it says nothing")));
+    request.setTimeout(silence, () => request.destroy(new Error("it says nothing")));
     request.once("response", (answer) => {
       // What comes late is told to whoever reads the answer.
       answer.on("error", () => undefined);

@@ -65,6 +65,9 @@ export function forwardingUploadRoutes(
       const answer = await peers.send(owner, { method, path: url, headers, ...(hasBody ? { body: raw } : {}) });
       // What it did not want of the body is read past, so that the client gets its answer.
       raw.unpipe().resume();
+      if (answer.statusCode === 401) {
+        throw new CodedError("UNAVAILABLE", "the replicas do not have the same replica.tokenFile");
+      }
       if (answer.statusCode === 421) throw new CodedError("BLOB_UPLOAD_UNKNOWN");
       const { reply } = exchange;
       for (const [name, value] of Object.entries(answer.headers)) {
