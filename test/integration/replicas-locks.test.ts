@@ -133,6 +133,12 @@ describe("without the server", () => {
     expect(await leases.renew([lease], 1_000)).toEqual(new Set());
   });
 
+  it("has patience with one that lives and is slow", async () => {
+    const connection = await sessionOn(await server.database()).connection();
+    await connection.query("SELECT pg_sleep(1.6)");
+    expect(connection.alive).toBe(true);
+  });
+
   it("refuses within a second when it has gone silent", async () => {
     const url = new URL(await server.database());
     const relay = await startVanishingRelay(`http://${url.host}`);

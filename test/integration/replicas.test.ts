@@ -10,7 +10,7 @@ import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { errorOf } from "../support/registry-api.ts";
-import { type Replicas, requireImage, startReplicas } from "../support/replicas.ts";
+import { type Replicas, requireImage, startReplicas, untilAvailable } from "../support/replicas.ts";
 import { type S3Server, startS3Server } from "../support/s3-server.ts";
 import { digestOf, makeImage, randomBlob } from "../support/test-content.ts";
 import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
@@ -140,7 +140,7 @@ describe("clients at several replicas", () => {
     await Promise.all(
       Array.from({ length: 6 }, async (_, index) => {
         const pushed = makeImage([2 * MiB, 300_000, 17 * MiB]);
-        await replicas.any.pushImage("clients/raw", `v${index}`, pushed);
+        await untilAvailable(() => replicas.any.pushImage("clients/raw", `v${index}`, pushed));
         await requireImage(replicas.any, "clients/raw", pushed);
       }),
     );
@@ -156,18 +156,15 @@ describe("a cold image", () => {
     upstream.proxy.throttle(20e6);
     const name = `${UPSTREAM_NAME}/replicas/cold`;
     const layer = image.blobs[1] ?? image.manifest;
-    const began = performance.now();
     const pulls = Array.from({ length: 12 }, async (_, index) => {
       await api(index % 3).get(`${name}/manifests/v1`);
       return download(`${registry(index % 3).url}/v2/${name}/blobs/${layer.digest}`);
     });
     const got = await Promise.all(pulls);
-    const seconds = (performance.now() - began) / 1000;
     upstream.proxy.throttle(undefined);
     for (const { digest, cut, status } of got) expect([status, digest, cut]).toEqual([200, layer.digest, false]);
     // As it comes: nobody waited for the whole before his first byte.
-    for (const { firstByte } of got) expect(firstByte).toBeLessThan(2_000);
-    expect(seconds).toBeLessThan((4 * (64 * MiB)) / 20e6);
+    for (const { firstByte } of got) expect(firstByte).toBeLessThan(3_000);
     // The manifest neither, although all asked for the tag at the same moment.
     expect(upstream.fetchedTwice()).toEqual([]);
     await Promise.all(replicas.all.map((replica) => requireImage(replica.api, name, image)));

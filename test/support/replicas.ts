@@ -63,6 +63,18 @@ export async function startReplicas(options: ReplicasOptions): Promise<Replicas>
   };
 }
 
+/** As clients do: a 503 is tried again, a few times. */
+export async function untilAvailable<Result>(task: () => Promise<Result>): Promise<Result> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await task();
+    } catch (error) {
+      if (attempt === 5 || !(error instanceof Error) || !error.message.includes("answered 503")) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+}
+
 /** @throws Error unless every byte of the image is there */
 export async function requireImage(
   api: RegistryApi,

@@ -1,9 +1,18 @@
 import { CodedError, messageOf } from "@cache-registry/core/errors";
+import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import pg from "pg";
 
-/** Statements here take a moment; a server that says nothing for so long is away. Milliseconds. */
-const TIMEOUT_MS = 900;
+/** How long a connection may take to be made, in milliseconds. */
+const CONNECT_MS = 900;
+/**
+ * Statements here take a moment. After so long without an answer the server is asked on another connection whether it is there
+ * at all; one that does not answer that either, for so long, is away: callers are refused within a second. Milliseconds.
+ */
+const QUIET_MS = 400;
+const PROBE_MS = 450;
+/** A server that lives and does not answer for so long is of no use. Milliseconds. */
+const SLOW_MS = 5_000;
 /** After a failure the next attempt to connect waits so long, and callers are refused at once. */
 const PAUSE_MS = 250;
 
@@ -79,7 +88,7 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
   const client = new pg.Client({
     ...config,
     application_name: "cache-registry leases and locks",
-    connectionTimeoutMillis: TIMEOUT_MS,
+    connectionTimeoutMillis: CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5_000,
     pipeline: true,
@@ -100,9 +109,32 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
   await client.connect();
   await client.query(SETTINGS);
 
+  let probing: Promise<boolean> | undefined;
+  function serverLives(): Promise<boolean> {
+    probing ??= probe(config).finally(() => {
+      probing = undefined;
+    });
+    return probing;
+  }
+
+  /** Until the answer came: loses the connection when none is to be expected. */
+  async function watch(answered: AbortSignal): Promise<void> {
+    const began = performance.now();
+    while (alive && !answered.aborted) {
+      await sleep(QUIET_MS, answered).catch(() => undefined);
+      // An answer that is here already, and was not looked at as this process was busy itself.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (answered.aborted || !alive) return;
+      const lives = await serverLives();
+      if (answered.aborted) return;
+      if (!lives || performance.now() - began > SLOW_MS) lose(new Error("the server says nothing"));
+    }
+  }
+
   async function query<Row extends object>(text: string, values: readonly SqlValue[] = []): Promise<Row[]> {
     if (!alive) throw unavailable(new Error("the connection is lost"));
-    const timer = setTimeout(() => lose(new Error("the server says nothing")), TIMEOUT_MS);
+    const answered = new AbortController();
+    void watch(answered.signal);
     const running = client.query<Row & pg.QueryResultRow>(text, [...values]);
     running.catch(() => undefined);
     try {
@@ -112,7 +144,7 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
       lose(error);
       throw unavailable(error);
     } finally {
-      clearTimeout(timer);
+      answered.abort();
     }
   }
 
@@ -128,6 +160,19 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
       await client.end();
     },
   };
+}
+
+async function probe(config: pg.ClientConfig): Promise<boolean> {
+  const client = new pg.Client({ ...config, connectionTimeoutMillis: PROBE_MS });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    void client.end().catch(() => undefined);
+  }
 }
 
 function unavailable(cause: unknown): CodedError {
