@@ -21,7 +21,7 @@ const STREAMS = 3;
 /** Over what the process has after its first blob. One blob in memory would be far above. */
 const GROWTH = 160;
 const chunk = Buffer.alloc(MIB, 7);
-const MAIN = new URL("./main.ts", import.meta.url).href;
+const MAIN = new URL("../../packages/proxy/src/main.ts", import.meta.url).href;
 
 let child: ChildProcess;
 let cache: ScriptedRegistry;

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, describe, expect, it } from "vitest";
 import {
   blobRef,
   CACHED,
@@ -17,9 +16,14 @@ import {
   putManifest,
   rulesAt,
   sweepAll,
-} from "./conformance/fixtures.ts";
-import { createSqliteMetadataStore, type SqliteMetadataStore, type SqliteOptions } from "./sqlite.ts";
-import { SCHEMA_VERSION } from "./sqlite-schema/migrations.ts";
+} from "@cache-registry/storage/metadata-store/conformance/fixtures";
+import {
+  createSqliteMetadataStore,
+  type SqliteMetadataStore,
+  type SqliteOptions,
+} from "@cache-registry/storage/metadata-store/sqlite";
+import { SCHEMA_VERSION } from "@cache-registry/storage/metadata-store/sqlite-schema/migrations";
+import { afterAll, describe, expect, it } from "vitest";
 
 const root = await mkdtemp(join(tmpdir(), "metadata-process-"));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -50,7 +54,8 @@ function startWriter(path: string): ChildProcess {
       }
     };
     await Promise.all(Array.from({ length: 8 }, writer));`;
-  const here = (file: string): string => new URL(file, import.meta.url).href;
+  const here = (file: string): string =>
+    new URL(file, new URL("../../packages/storage/src/metadata-store/", import.meta.url)).href;
   const args = ["--input-type=module", "-e", program, here("./sqlite.ts"), here("./conformance/fixtures.ts"), path];
   return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
