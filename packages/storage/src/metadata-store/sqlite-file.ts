@@ -1,18 +1,9 @@
-import { closeSync, mkdirSync, openSync, statfsSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { assertLocal } from "./network-file-system.ts";
 import type { WriterOptions } from "./sqlite-messages.ts";
 import { migrate } from "./sqlite-schema/migrations.ts";
-
-/** statfs(2), f_type. WAL needs shared memory and honest locks, which these do not give (sqlite.org/wal.html). */
-const NETWORK_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
-  [0x6969, "NFS"],
-  [0x517b, "SMB"],
-  [0xff534d42, "CIFS"],
-  [0xfe534d42, "SMB2"],
-  [0x00c36400, "Ceph"],
-  [0x5346414f, "AFS"],
-]);
 
 /** SQLITE_BUSY, sqlite.org/rescode.html. */
 const SQLITE_BUSY = 5;
@@ -23,8 +14,7 @@ const WAL_LIMIT = 4 * 2 ** 20;
 function prepareFolder(path: string): void {
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const network = NETWORK_FILE_SYSTEMS.get(statfsSync(folder).type >>> 0);
-  if (network) throw new Error(`${folder} is on ${network}: SQLite needs a local file system`);
+  assertLocal(folder);
   // SQLite gives its journals the mode of the database file.
   closeSync(openSync(path, "a", 0o600));
 }
