@@ -16,6 +16,7 @@ describe("the registry's configuration", () => {
       storage: {
         blobs: { driver: "filesystem", filesystem: { path: "/var/lib/cache-registry" } },
         metadata: { driver: "sqlite", sqlite: { path: "/var/lib/cache-registry/metadata.db" } },
+        maxSize: 1_717_986_918,
       },
       upstreamPolicy: "public",
       externalNames: [

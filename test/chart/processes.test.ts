@@ -42,6 +42,7 @@ const EVERY_VALUE = {
     airGapped: true,
     auth: { htpasswd: { enabled: true, existingSecret: "users" } },
     ephemeralPushes: true,
+    storage: { maxSize: "1.5Gi" },
     delete: { enabled: false },
     garbageCollectionSchedule: "*/10 * * * *",
     gc: { grace: "5s" },

@@ -106,6 +106,49 @@ describe("the registry's storage", () => {
   });
 });
 
+describe("the registry's quota", () => {
+  async function maxSize(registry: object): Promise<unknown> {
+    const { storage } = (await render({ values: { registry } })).config("registry");
+    return (storage as { maxSize?: unknown }).maxSize;
+  }
+
+  it.each([
+    ["2Gi", 0.8 * 2 ** 31],
+    ["1.5Gi", 1.2 * 2 ** 30],
+    ["500Mi", 400 * 2 ** 20],
+    ["3G", 2.4e9],
+    ["0.5T", 4e11],
+    ["64k", 51_200],
+    ["1048577", 838_861],
+    // More than the registry takes.
+    ["16Ei", Number.MAX_SAFE_INTEGER],
+  ])("is 80 % of an emptyDir of %s: above that the kubelet evicts the pod", async (sizeLimit, expected) => {
+    expect(await maxSize({ emptyDir: { sizeLimit } })).toBe(Math.floor(expected));
+  });
+
+  it("is 80 % of the claim, also with the misspelt name", async () => {
+    expect(await maxSize({ persistence: { enabled: true } })).toBe(8 * 2 ** 30);
+    expect(await maxSize({ persistance: { enabled: true, size: "5Gi" } })).toBe(4 * 2 ** 30);
+  });
+
+  it.each([
+    ["an existing claim", { persistence: { enabled: true, existingClaim: "mine" } }],
+    ["an emptyDir without a limit", { emptyDir: { sizeLimit: "0" } }],
+  ])("is left to the registry with %s: nobody knows the size here", async (_, registry) => {
+    expect(await maxSize(registry)).toBeUndefined();
+  });
+
+  it("can be said, also for an existing claim", async () => {
+    expect(await maxSize({ storage: { maxSize: "1Gi" } })).toBe("1Gi");
+    const persistence = { enabled: true, existingClaim: "mine" };
+    expect(await maxSize({ storage: { maxSize: "40000000000" }, persistence })).toBe("40000000000");
+  });
+
+  it.each(["many", "0", "0.0Gi", "5Pi"])("cannot be %j, which the registry would not start with", async (value) => {
+    expect(await refusal({ values: { registry: { storage: { maxSize: value } } } })).toContain("maxSize");
+  });
+});
+
 describe("pushing", () => {
   const htpasswd = { enabled: true, existingSecret: "users" };
 

@@ -17,6 +17,27 @@
 {{- concat $names .Values.registry.externalNames | uniq | toYaml -}}
 {{- end }}
 
+{{- /* Bytes of a quantity such as 2Gi or 1.5T, times 0.8; nothing when it is 0. More than the registry can count is cut. */}}
+{{- define "cache-registry.registry.mostOf" -}}
+{{- $unit := regexFind "[A-Za-z]+$" . -}}
+{{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- $bytes := mulf (trimSuffix $unit . | float64) (get $factors $unit) 0.8 | floor | minf 9007199254740991 | int64 -}}
+{{- if gt $bytes 0 }}{{ $bytes }}{{ end -}}
+{{- end }}
+
+{{- /* Quota for cached content. The volume that the registry sees is the node's disk with an emptyDir, and with many
+       provisioners: it cannot know at which size the kubelet evicts the pod. Nothing where we do not know either. */}}
+{{- define "cache-registry.registry.maxSize" -}}
+{{- $persistence := include "cache-registry.registry.persistence" . | fromYaml -}}
+{{- if .Values.registry.storage.maxSize -}}
+{{- .Values.registry.storage.maxSize | quote -}}
+{{- else if not $persistence.enabled -}}
+{{- include "cache-registry.registry.mostOf" .Values.registry.emptyDir.sizeLimit -}}
+{{- else if not $persistence.existingClaim -}}
+{{- include "cache-registry.registry.mostOf" $persistence.size -}}
+{{- end -}}
+{{- end }}
+
 {{- define "cache-registry.registry.config" -}}
 {{- $registry := .Values.registry -}}
 listen: { host: 0.0.0.0, port: 5000 }
@@ -24,6 +45,9 @@ management: { host: 0.0.0.0, port: 8081, tokenFile: /etc/cache-registry/manageme
 storage:
   blobs: { driver: filesystem, filesystem: { path: /var/lib/cache-registry } }
   metadata: { driver: sqlite, sqlite: { path: /var/lib/cache-registry/metadata.db } }
+  {{- with include "cache-registry.registry.maxSize" . }}
+  maxSize: {{ . }}
+  {{- end }}
 {{- with .Values.upstreams }}
 upstreams:
   {{- toYaml . | nindent 2 }}
