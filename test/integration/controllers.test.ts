@@ -109,6 +109,19 @@ describe("warming", () => {
     });
   });
 
+  it("says that there is no room, and warms when there is", async () => {
+    bench.registry.outcome = () => ({ state: "failed", reason: "NoSpace", error: "no space", progress: 0 });
+    bench.run();
+    await bench.client.create(PODS, cachedPod("web", ["docker.io/library/nginx:1.27"]));
+    const { status, metadata } = await bench.phaseIs(NGINX, "Failed");
+    const condition = findCondition(status?.conditions, "Ready");
+    expect(condition).toMatchObject({ status: "False", reason: "NoSpace" });
+    expect(condition?.message).toMatch(/full of pinned images.*storage\.maxSize.*unpin.*\(no space\)/);
+    bench.registry.outcome = () => ({});
+    await bench.phaseIs(NGINX, "Ready");
+    await eventually(async () => expect(await bench.eventReasons(metadata.name)).toEqual(["NoSpace", "Warmed"]));
+  });
+
   it("asks again for everything when the registry was restarted with an empty store", async () => {
     bench.run();
     await bench.client.create(PODS, cachedPod("web", ["docker.io/library/nginx:1.27"]));

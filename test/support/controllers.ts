@@ -31,6 +31,8 @@ export const FAST: TermTiming = {
     lookAtUnreachable: 300,
     retryInitial: 300,
     retryMax: 1_000,
+    retryNoSpaceInitial: 600,
+    retryNoSpaceMax: 2_000,
   },
   informer: { retryInitial: 100, retryMax: 1_000 },
   askRegistry: 300,

@@ -7,6 +7,7 @@ type FakeImage = {
   size: number;
   digest?: string;
   error?: string;
+  reason?: string;
   owners: Set<string>;
   platforms: readonly string[] | undefined;
 };

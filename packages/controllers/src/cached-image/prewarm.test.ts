@@ -10,6 +10,7 @@ function setup() {
     looks: 0,
     instance: "1",
     state: "ready" as State | undefined,
+    reason: undefined as string | undefined,
     error: undefined as Error | undefined,
   };
   const asked: (readonly string[] | undefined)[] = [];
@@ -24,7 +25,7 @@ function setup() {
       async image(reference) {
         world.looks += 1;
         if (world.error) throw world.error;
-        return world.state && { reference, state: world.state };
+        return world.state && { reference, state: world.state, reason: world.reason };
       },
     },
     monitor: {
@@ -119,6 +120,37 @@ describe("createPrewarm", () => {
     world.now += PREWARM_TIMING.retryMax;
     await look({ wanted: false });
     expect(asked).toHaveLength(count);
+  });
+
+  it("waits longer for room than for an upstream: each try evicts what others pull", async () => {
+    const { world, asked, look } = setup();
+    Object.assign(world, { state: "failed", reason: "NoSpace" });
+    const first = await look();
+    expect(first.lookAgainAfter).toBeGreaterThanOrEqual(0.8 * PREWARM_TIMING.retryNoSpaceInitial);
+    expect(first.lookAgainAfter).toBeLessThanOrEqual(PREWARM_TIMING.retryNoSpaceInitial);
+    expect(PREWARM_TIMING.retryNoSpaceInitial).toBeGreaterThan(2 * PREWARM_TIMING.retryInitial);
+    const times: number[] = [];
+    for (; world.now < 7_200_000; world.now += 1_000) {
+      const before = asked.length;
+      await look();
+      if (asked.length > before) times.push(world.now);
+    }
+    const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(Math.max(...pauses)).toBeGreaterThan(PREWARM_TIMING.retryMax);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(PREWARM_TIMING.retryNoSpaceMax + 1_000);
+  });
+
+  it("begins with the pauses of the new kind when a warm-up fails for another reason", async () => {
+    const { world, asked, look } = setup();
+    world.state = "failed";
+    await look();
+    world.reason = "NoSpace";
+    expect((await look()).lookAgainAfter).toBeGreaterThan(PREWARM_TIMING.retryInitial);
+    world.now += PREWARM_TIMING.retryInitial;
+    await look();
+    expect(asked).toHaveLength(1);
+    world.reason = undefined;
+    expect((await look()).lookAgainAfter).toBeLessThanOrEqual(PREWARM_TIMING.retryInitial);
   });
 
   it("begins with short pauses again when the registry was restarted", async () => {

@@ -2,6 +2,7 @@ import { messageOf } from "@cache-registry/core/errors";
 import { type Backoff, createBackoff } from "@cache-registry/runtime/backoff";
 import { type ManagementClient, type RegistryImage, RegistryRefusal } from "../registry/management-client.ts";
 import type { RegistryMonitor } from "../registry/registry-monitor.ts";
+import { NO_SPACE } from "./status.ts";
 
 /** What the registry says of an image, or why nobody knows. */
 export type Observation =
@@ -33,6 +34,9 @@ export type PrewarmTiming = {
   readonly lookAtUnreachable: number;
   readonly retryInitial: number;
   readonly retryMax: number;
+  /** Without room: before somebody unpins or the quota grows, each try only evicts what others pull. */
+  readonly retryNoSpaceInitial: number;
+  readonly retryNoSpaceMax: number;
 };
 
 export const PREWARM_TIMING: PrewarmTiming = {
@@ -44,6 +48,8 @@ export const PREWARM_TIMING: PrewarmTiming = {
   // The registry itself remembers a failure for 10 s.
   retryInitial: 10_000,
   retryMax: 300_000,
+  retryNoSpaceInitial: 60_000,
+  retryNoSpaceMax: 600_000,
 };
 
 /** Looks per second at images that wait, and as many at images on their way, all together. */
@@ -56,7 +62,7 @@ type Memory = {
   asked?: { readonly at: number; readonly instance: string | undefined; readonly platforms: string };
   /** An image that is here stays so until there is reason to ask: each pod of a rollout is not one. */
   seen?: { readonly image: RegistryImage; readonly until: number };
-  failures?: Backoff;
+  failures?: { readonly noSpace: boolean; readonly backoff: Backoff };
   retryAt?: number;
 };
 
@@ -104,19 +110,29 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       await ask(reference, wish, signal);
       return image ?? { reference, state: "pending" };
     }
-    if (image.state !== "failed" || !wish.wanted || !isRetryDue(reference)) return image;
+    if (image.state !== "failed" || !wish.wanted || !isRetryDue(image)) return image;
     await ask(reference, wish, signal);
     return image;
   }
 
   /** True when it is time to try a failed image again; the first failure only makes the appointment. */
-  function isRetryDue(reference: string): boolean {
+  function isRetryDue({ reference, reason }: RegistryImage): boolean {
     const memory = memories.get(reference) ?? {};
     memories.set(reference, memory);
-    memory.failures ??= createBackoff({ initial: timing.retryInitial, max: timing.retryMax });
+    const noSpace = reason === NO_SPACE;
+    if (memory.failures?.noSpace !== noSpace) {
+      memory.failures = { noSpace, backoff: backoffOf(noSpace) };
+      memory.retryAt = undefined;
+    }
     const due = memory.retryAt !== undefined && clock() >= memory.retryAt;
-    if (due || memory.retryAt === undefined) memory.retryAt = clock() + memory.failures.next();
+    if (due || memory.retryAt === undefined) memory.retryAt = clock() + memory.failures.backoff.next();
     return due;
+  }
+
+  function backoffOf(noSpace: boolean): Backoff {
+    return noSpace
+      ? createBackoff({ initial: timing.retryNoSpaceInitial, max: timing.retryNoSpaceMax })
+      : createBackoff({ initial: timing.retryInitial, max: timing.retryMax });
   }
 
   function lookAgainAfter({ reference, state }: RegistryImage): number {
@@ -165,8 +181,9 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof RegistryRefusal && isFinal(error.status)) {
-          isRetryDue(reference);
-          return known({ reference, state: "failed", error: messageOf(error) });
+          const image = { reference, state: "failed", error: messageOf(error) } as const;
+          isRetryDue(image);
+          return known(image);
         }
         stop(reference);
         return { kind: "unreachable", lookAgainAfter: timing.lookAtUnreachable * (0.8 + Math.random() * 0.4) };

@@ -95,6 +95,24 @@ describe("statusOf", () => {
   });
 });
 
+describe("statusOf an image without room", () => {
+  it("says what a person can do about it, with the registry's numbers", () => {
+    const error = "no space: 6 MiB more do not fit into 16 MiB (storage.maxSize) beside what is pinned";
+    const result = status({ observation: known({ state: "failed", reason: "NoSpace", error }) });
+    expect(result.phase).toBe("Failed");
+    expect(findCondition(result.conditions, "Ready")).toMatchObject({
+      status: "False",
+      reason: "NoSpace",
+      message: `The cache is full of pinned images, or its disk is full: raise storage.maxSize or enlarge the volume, or unpin by deleting CachedImages that nothing uses any more (${error}). It is tried again.`,
+    });
+  });
+
+  it("takes a reason that it does not know for any failure", () => {
+    const result = status({ observation: known({ state: "failed", reason: "Eclipse", error: "no" }) });
+    expect(findCondition(result.conditions, "Ready")?.reason).toBe("WarmUpFailed");
+  });
+});
+
 describe("writeDelay", () => {
   const pulling = (progress: number): CachedImageStatus =>
     status({ observation: known({ state: "pulling", progress }) });
@@ -123,14 +141,17 @@ describe("transitionNotes", () => {
   const reasons = (before: CachedImageStatus | undefined, after: CachedImageStatus): string[] =>
     transitionNotes(before, after).map(({ reason }) => reason);
   const failed = status({ observation: known({ state: "failed", error: "no" }) });
+  const full = status({ observation: known({ state: "failed", reason: "NoSpace" }) });
   const expiring = status({ current: ready, pods: [], observation: known({}) });
 
-  it("tells of Warmed, WarmUpFailed and Expiring, once each", () => {
+  it("tells of Warmed, WarmUpFailed, NoSpace and Expiring, once each", () => {
     expect(reasons(undefined, ready)).toEqual(["Warmed"]);
     expect(reasons(ready, ready)).toEqual([]);
     expect(reasons(undefined, failed)).toEqual(["WarmUpFailed"]);
     expect(reasons(failed, failed)).toEqual([]);
     expect(reasons(failed, ready)).toEqual(["Warmed"]);
+    expect(reasons(failed, full)).toEqual(["NoSpace"]);
+    expect(reasons(full, full)).toEqual([]);
     expect(reasons(ready, expiring)).toEqual(["Expiring"]);
     expect(reasons(expiring, ready)).toEqual([]);
   });

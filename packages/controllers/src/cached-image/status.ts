@@ -9,6 +9,10 @@ import type { Users } from "./usage.ts";
 export const READY = "Ready";
 export const IN_USE = "InUse";
 
+/** Why an image is not here although it was asked for: reasons of the condition `Ready`, and of Events. */
+export const WARM_UP_FAILED = "WarmUpFailed";
+export const NO_SPACE = "NoSpace";
+
 export type StatusSubject = {
   readonly now: Date;
   readonly current: CachedImageStatus | undefined;
@@ -103,9 +107,16 @@ function readiness(image: RegistryImage): Omit<ConditionUpdate, "type"> {
         message: `The image is in the cache, but the upstream could not confirm that it is the newest${because(image)}.`,
       };
     case "failed":
+      if (image.reason === NO_SPACE) {
+        return {
+          status: "False",
+          reason: NO_SPACE,
+          message: `The cache is full of pinned images, or its disk is full: raise storage.maxSize or enlarge the volume, or unpin by deleting CachedImages that nothing uses any more${inBrackets(image)}. It is tried again.`,
+        };
+      }
       return {
         status: "False",
-        reason: "WarmUpFailed",
+        reason: WARM_UP_FAILED,
         message: `The image could not be fetched${because(image)}. It is tried again.`,
       };
     case "pulling":
@@ -117,6 +128,10 @@ function readiness(image: RegistryImage): Omit<ConditionUpdate, "type"> {
 
 function because({ error }: RegistryImage): string {
   return error ? `: ${error.slice(0, MAX_ERROR)}` : "";
+}
+
+function inBrackets({ error }: RegistryImage): string {
+  return error ? ` (${error.slice(0, MAX_ERROR)})` : "";
 }
 
 function inUseCondition({ keep, inUse }: Lifetime): ConditionUpdate {

@@ -1,7 +1,7 @@
 import type { CachedImageStatus } from "@cache-registry/kube/cached-image";
 import { findCondition } from "@cache-registry/kube/conditions";
 import type { EventNote } from "@cache-registry/kube/events";
-import { READY } from "./status.ts";
+import { NO_SPACE, READY, WARM_UP_FAILED } from "./status.ts";
 
 /** The Events that a change of status is worth. Pure; most changes are worth none. */
 export function transitionNotes(before: CachedImageStatus | undefined, after: CachedImageStatus): EventNote[] {
@@ -12,8 +12,8 @@ export function transitionNotes(before: CachedImageStatus | undefined, after: Ca
   if (is?.status === "True" && was?.status !== "True" && was?.reason !== "RegistryUnreachable") {
     notes.push({ type: "Normal", reason: "Warmed", action: "WarmUp", note: is.message });
   }
-  if (is?.reason === "WarmUpFailed" && was?.reason !== "WarmUpFailed") {
-    notes.push({ type: "Warning", reason: "WarmUpFailed", action: "WarmUp", note: is.message });
+  if ((is?.reason === WARM_UP_FAILED || is?.reason === NO_SPACE) && was?.reason !== is.reason) {
+    notes.push({ type: "Warning", reason: is.reason, action: "WarmUp", note: is.message });
   }
   if (after.expiresAt !== undefined && before?.expiresAt === undefined) {
     const note = `Nothing names the image any more; it will be deleted at ${after.expiresAt}.`;

@@ -17,6 +17,8 @@ export const RegistryImage = z.object({
   /** Percent. */
   progress: z.number().nullish(),
   error: z.string().nullish(),
+  /** What kind of error; `NoSpace`: it does not fit beside what is pinned. */
+  reason: z.string().nullish(),
 });
 export type RegistryImage = z.infer<typeof RegistryImage>;
 
