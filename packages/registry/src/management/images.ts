@@ -113,7 +113,7 @@ export function createImages({
     for (const { digest, size: expected } of closure.blobs) {
       const here = (await metadata.blob(digest)) && (await metadata.isLinked(repository.name, digest));
       size += expected;
-      cachedBytes += here ? expected : Math.min(expected, blobs.running(digest)?.received ?? 0);
+      cachedBytes += here ? expected : Math.min(expected, blobs.running(repository, digest)?.received ?? 0);
       complete &&= Boolean(here);
     }
     return { size, cachedBytes, complete, platforms: closure.platforms };

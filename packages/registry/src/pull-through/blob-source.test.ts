@@ -67,7 +67,7 @@ describe("createBlobSource", () => {
     for (const location of locations) if (location.kind === "fetching") await location.fetch.finished;
     expect(await source.locate(one, digest, "foreground")).toEqual({ kind: "stored", size: bytes.length });
     expect(asked).toEqual(["GET one"]);
-    expect(source.running(digest)).toBeUndefined();
+    expect(source.running(one, digest)).toBeUndefined();
   });
 
   it("lets a pull that joins a warm-up take it along in the queue for the upstream", async () => {
@@ -106,6 +106,21 @@ describe("createBlobSource", () => {
     expect(await stores.metadata.isLinked(one.name, digest)).toBe(true);
     expect(await stores.metadata.isLinked(two.name, digest)).toBe(true);
     expect(asked).toEqual(["GET one", "HEAD two"]);
+  });
+
+  it("does not wait for the fetch of another registry, which may be slow or lie", async () => {
+    const elsewhere = upstreamRepository("slow.example", "one");
+    const never = Promise.withResolvers<UpstreamBlob>();
+    get = () => never.promise;
+    const slow = await source.locate(elsewhere, digest, "foreground");
+    get = async () => answer();
+    expect(await fetchWhole(one)).toMatchObject({ kind: "fetching", joined: false });
+    expect(await source.locate(one, digest, "foreground")).toMatchObject({ kind: "stored" });
+    // The slow one ends well too, and both are linked.
+    never.resolve(answer());
+    if (slow.kind === "fetching") await slow.fetch.finished;
+    expect(await stores.metadata.isLinked(elsewhere.name, digest)).toBe(true);
+    expect(await stores.metadata.isLinked(one.name, digest)).toBe(true);
   });
 
   it("does not fetch again when the other fetch ends while the upstream vouches", async () => {

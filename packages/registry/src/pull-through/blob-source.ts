@@ -25,8 +25,8 @@ export type BlobSource = {
    * @throws UpstreamError, CodedError
    */
   locate(repository: UpstreamRepository, digest: Digest, priority: Priority): Promise<BlobLocation>;
-  /** The fetch of a digest that is under way. */
-  running(digest: Digest): BlobFetch | undefined;
+  /** The fetch of a digest from the repository's registry that is under way. */
+  running(repository: UpstreamRepository, digest: Digest): BlobFetch | undefined;
   /** For another replica: the fetch that is under way. `unvouched`: nobody has asked this repository's upstream yet. */
   attach(repository: UpstreamRepository, digest: Digest, vouched: boolean): BlobFetch | "absent" | "unvouched";
   /** All that is under way. */
@@ -60,11 +60,14 @@ type Running = {
 
 export function createBlobSource(deps: BlobSourceDeps): BlobSource {
   const { metadata, client } = deps;
-  const fetches = new Map<Digest, Running>();
+  const fetches = new Map<string, Running>();
   const vouching = createSingleFlight<void>();
 
-  function active(digest: Digest): Running | undefined {
-    const running = fetches.get(digest);
+  /** Shared within one registry only: another that is slow, or that lies, must not hold up who has a better one. */
+  const keyOf = ({ upstream }: UpstreamRepository, digest: Digest): string => `${upstream} ${digest}`;
+
+  function active(repository: UpstreamRepository, digest: Digest): Running | undefined {
+    const running = fetches.get(keyOf(repository, digest));
     return running?.fetch.active ? running : undefined;
   }
 
@@ -89,11 +92,12 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
     const repositories = new Map([[repository.name, repository]]);
     const urgency = createUrgency(priority);
     const fetch = fetchFrom(deps, { repository, digest, urgency, repositories });
-    fetches.set(digest, { fetch, repositories, urgency });
+    const key = keyOf(repository, digest);
+    fetches.set(key, { fetch, repositories, urgency });
     const ended = deps.metrics.fetching();
     const forget = () => {
       ended();
-      if (fetches.get(digest)?.fetch === fetch) fetches.delete(digest);
+      if (fetches.get(key)?.fetch === fetch) fetches.delete(key);
     };
     fetch.finished.then(forget, (error: unknown) => {
       forget();
@@ -103,9 +107,9 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
   }
 
   return {
-    running: (digest) => active(digest)?.fetch,
+    running: (repository, digest) => active(repository, digest)?.fetch,
     attach(repository, digest, vouched) {
-      const running = active(digest);
+      const running = active(repository, digest);
       if (!running) return "absent";
       if (!vouched && !running.repositories.has(repository.name)) return "unvouched";
       running.repositories.set(repository.name, repository);
@@ -121,7 +125,7 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
     async locate(repository, digest, priority) {
       const blob = await metadata.blob(digest);
       if (blob && (await metadata.isLinked(repository.name, digest))) return { kind: "stored", size: blob.size };
-      const other = active(digest);
+      const other = active(repository, digest);
       if (blob || (other && !other.repositories.has(repository.name))) {
         await vouch(repository, digest);
         // Looked up again: the other fetch may have ended meanwhile.
@@ -131,7 +135,7 @@ export function createBlobSource(deps: BlobSourceDeps): BlobSource {
         }
       }
       // From here on nothing is awaited: two callers cannot both start.
-      const running = active(digest);
+      const running = active(repository, digest);
       if (!running) return { kind: "fetching", fetch: start(repository, digest, priority), joined: false };
       if (priority === "foreground") running.urgency.raise();
       running.repositories.set(repository.name, repository);

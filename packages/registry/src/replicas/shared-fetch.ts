@@ -22,7 +22,7 @@ export type FetchSteps = {
 
 export type FetchToShare = {
   readonly digest: Digest;
-  /** Those that wait for the blob; more may join. The first one needs no vouching. */
+  /** Those of one registry that wait for the blob; more may join. The first one needs no vouching. */
   readonly repositories: ReadonlyMap<string, UpstreamRepository>;
   /** As it would be done without the others. */
   readonly alone: FetchSteps;
@@ -52,7 +52,9 @@ export type ShareFetchDeps = {
 export function createShareFetch(deps: ShareFetchDeps): ShareFetch {
   return (fetch) => {
     const { digest, alone } = fetch;
-    const name = `fetch/${digest}`;
+    const [first] = fetch.repositories.values();
+    // Of one registry: what another sends, and how slowly, is no concern of theirs.
+    const name = `fetch/${first?.upstream}/${digest}`;
     let held: HeldLease | undefined;
     let ended = false;
     /** Who brought the last bytes: only what came from the upstream is not yet kept by anybody else. */
