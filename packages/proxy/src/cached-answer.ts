@@ -41,7 +41,7 @@ export type CachedAnswersOptions = {
  * @throws Error when it is cut, too long or not what its digest says
  */
 async function readManifest({ body, headers }: CacheAnswer, reference: string): Promise<Buffer> {
-  const bytes = await readCapped(body, MAX_MANIFEST_BYTES);
+  const bytes = await readCapped(body, { bytes: MAX_MANIFEST_BYTES });
   const announced = headerOf(headers, "content-length");
   if (announced !== undefined && Number(announced) !== bytes.length) throw new Error("the manifest ended early");
   if (isDigest(reference)) assertDigest(bytes, reference);

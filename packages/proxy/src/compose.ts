@@ -52,7 +52,7 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
   const metrics = createMetrics();
   const health = createHealth();
   const cache = createCacheClient(config.registry);
-  const live = createLiveUpstreams({ settings: settingsOf(config), metrics, logger });
+  const live = createLiveUpstreams({ settings: settingsOf(config), metrics, logger, health });
   const { client, targets } = live;
   const breaker = createCircuitBreaker({ window: CIRCUIT_WINDOW_MS });
   const proxyMetrics = createProxyMetrics(metrics, breaker);

@@ -157,6 +157,47 @@ describe("realms", () => {
   });
 });
 
+describe("refusals", () => {
+  it("keep no connection when they cannot be answered, however long they are", async () => {
+    const login = Buffer.alloc(1024 * 1024, "<p>log in</p>");
+    registry.intercept = (request, response) => {
+      if (request.url?.includes("/blobs/")) return false;
+      response.writeHead(401, { "www-authenticate": 'Bearer realm="ftp://harbor.local/token"' }).end(login);
+      return true;
+    };
+    const client = createClient({ concurrency: 1 });
+    // More than there are connections.
+    for (let count = 0; count < 20; count += 1) {
+      await expect(client.getManifest(at)).rejects.toMatchObject({ kind: "invalid" });
+    }
+  });
+
+  it("tell whether it is the credentials, or a right that they lack", async () => {
+    requireToken(() => "never");
+    tokenServer.intercept = (_request, response) => answerJson(response, 401, {});
+    const ofToken = createClient({ credentials }).getManifest(at);
+    await expect(ofToken).rejects.toMatchObject({
+      ofCredentials: true,
+      message: "harbor.local: its token service refuses the credentials (401)",
+    });
+    giveToken(() => ({ token: "another" }));
+    await expect(createClient({ credentials }).getManifest(at)).rejects.toMatchObject({ ofCredentials: false });
+    registry.intercept = (_request, response) =>
+      answerJson(response, 401, {}, { "www-authenticate": 'Basic realm="here"' });
+    await expect(createClient({ credentials }).getManifest(at)).rejects.toMatchObject({ ofCredentials: true });
+    await expect(createClient().getManifest(at)).rejects.toMatchObject({ ofCredentials: false });
+  });
+
+  it("of a token service that is not trusted say which, and how that is changed", async () => {
+    const realm = tokenServer.url.replace("127.0.0.1", "localhost");
+    requireToken(() => "never", `${realm}/token`);
+    tokenServer.intercept = (_request, response) => answerJson(response, 401, {});
+    await expect(createClient({ credentials }, "any").getManifest(at)).rejects.toMatchObject({
+      message: `harbor.local: its token service ${new URL(realm).host} is not among tokenHosts: asked without credentials it refuses (401)`,
+    });
+  });
+});
+
 describe("basic", () => {
   beforeEach(() => {
     registry.intercept = (request, response) =>

@@ -118,7 +118,14 @@ export function createAuthorizer({
       signal?.throwIfAborted();
       complain(upstream.registry, error);
       const { registry } = upstream;
-      throw new UpstreamError("its credentials cannot be had", { kind: "unauthorized", registry, cause: error });
+      throw new UpstreamError("its credentials cannot be had", {
+        kind: "unauthorized",
+        registry,
+        cause: error,
+        ofCredentials: true,
+        // Whoever gives them is not asked more often than it should be; files are only read.
+        remembered: true,
+      });
     }
   }
 

@@ -115,6 +115,18 @@ describe("manifests", () => {
     expect(sent).toBeLessThan(32 * 1024 * 1024);
   });
 
+  it("gives up on a manifest that comes a byte now and then", async () => {
+    registry.intercept = (_request, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      const timer = setInterval(() => response.write(" "), 50);
+      response.once("close", () => clearInterval(timer));
+      return true;
+    };
+    await expect(createClient().getManifest({ ...at, reference: "1.27" })).rejects.toEqual(
+      failure({ kind: "timeout", message: "docker.io: the answer took too long" }),
+    );
+  });
+
   it.each([
     [404, { kind: "not-found", status: 404 }],
     [401, { kind: "unauthorized", status: 401 }],
@@ -148,6 +160,16 @@ describe("failing endpoints", () => {
     await registry.stop();
     expect(await createClient(both()).getManifest({ ...at, reference: "1.27" })).toMatchObject({ digest });
     await registry.start();
+  });
+
+  it.each([404, 401])("a limit is not made an absence by another endpoint that says %i", async (status) => {
+    registry.intercept = (_request, response) => answerJson(response, 429, {}, { "retry-after": "7" });
+    second.intercept = (_request, response) => answerJson(response, status, {});
+    const client = createClient(both());
+    for (let times = 0; times < 2; times += 1) {
+      await expect(client.getManifest({ ...at, reference: "1.27" })).rejects.toEqual(failure({ kind: "rate-limited" }));
+    }
+    expect([registry.requests.length, second.requests.length]).toEqual([1, 2]);
   });
 
   it("an endpoint that knows better ends the search", async () => {

@@ -179,7 +179,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
       resource: `manifests/${reference}`,
       method: "GET",
       headers: accept,
-      read: async (response) => readManifest(response, registry, reference),
+      read: async (response, { timeouts }) => readManifest(response, registry, { reference, timeout: timeouts.idle }),
     });
     metrics.received(labelOf(registry), manifest.bytes.length);
     return manifest;

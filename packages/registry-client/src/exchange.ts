@@ -71,7 +71,12 @@ export function createExchange({ transport, authorizer, traffic, logger }: Excha
     const response = await send(request, hop);
     if (response.statusCode !== 401) return { response, hop };
 
-    const header = await authorizer.answer(request, parseChallenges(response.headers["www-authenticate"]), prepared);
+    const challenges = parseChallenges(response.headers["www-authenticate"]);
+    const header = await authorizer.answer(request, challenges, prepared).catch(async (error: unknown) => {
+      // A body that nobody reads keeps its connection.
+      await discard(response);
+      throw error;
+    });
     if (header === undefined) return { response, hop };
     await discard(response);
     const second = withHeader(header);
@@ -94,7 +99,7 @@ export function createExchange({ transport, authorizer, traffic, logger }: Excha
     }
     if (response.statusCode < 400) return response;
     await discard(response);
-    throw failureAt(response, hop.url.origin === first.hop.url.origin, registry);
+    throw failureAt(response, { first: first.hop, last: hop, registry });
   }
 
   return {
@@ -105,9 +110,17 @@ export function createExchange({ transport, authorizer, traffic, logger }: Excha
   };
 }
 
-function failureAt({ statusCode, headers }: TransportResponse, atRegistry: boolean, registry: string): UpstreamError {
+type Asked = { readonly first: Hop; readonly last: Hop; readonly registry: string };
+
+function failureAt({ statusCode, headers }: TransportResponse, { first, last, registry }: Asked): UpstreamError {
   const failure = failureOfStatus({ registry, status: statusCode, retryAfter: headerOf(headers, "retry-after") });
-  if (atRegistry || failure.kind !== "unauthorized") return failure;
+  if (failure.kind !== "unauthorized") return failure;
+  if (first.url.origin === last.url.origin) {
+    const refused = statusCode === 401 && first.headers.authorization?.startsWith("Basic ");
+    if (!refused) return failure;
+    const { kind } = failure;
+    return new UpstreamError("refuses the credentials (401)", { kind, registry, status: 401, ofCredentials: true });
+  }
   // The registry let us in and sent us on; that its storage refuses its signature is the registry's failure.
   return new UpstreamError(`its storage answered ${statusCode}`, { kind: "server", registry, status: statusCode });
 }

@@ -3,6 +3,7 @@ import { isUpstreamError, UpstreamError, type UpstreamErrorKind } from "./upstre
 
 const KIND_OF_CODE: Readonly<Record<string, UpstreamErrorKind>> = {
   ERR_ADDRESS_DENIED: "denied-by-policy",
+  ERR_BODY_TOO_SLOW: "timeout",
   ERR_PROXY_TIMEOUT: "timeout",
   ETIMEDOUT: "timeout",
   UND_ERR_BODY_TIMEOUT: "timeout",
@@ -12,6 +13,7 @@ const KIND_OF_CODE: Readonly<Record<string, UpstreamErrorKind>> = {
 };
 
 const WHAT_HAPPENED: Readonly<Record<string, string>> = {
+  ERR_BODY_TOO_SLOW: "the answer took too long",
   EAI_AGAIN: "its name cannot be resolved",
   ECONNREFUSED: "connection refused",
   ECONNRESET: "the connection broke",

@@ -23,7 +23,7 @@ export function createListReferrers({ ask, getManifest }: ListReferrersDeps) {
       resource: `referrers/${request.subject}${query === undefined ? "" : `?${query}`}`,
       method: "GET",
       headers: { accept: MEDIA_TYPES.ociIndex },
-      read: (response) => readReferrersPage(response, request.registry),
+      read: (response, { timeouts }) => readReferrersPage(response, request.registry, timeouts.idle),
     });
 
   async function fromApi(request: ReferrersRequest): Promise<UpstreamReferrer[]> {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
+import { createHealth, type Health } from "@cache-registry/runtime/health";
 import { silentLogger } from "@cache-registry/runtime/logger";
 import { createMetrics } from "@cache-registry/runtime/metrics";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -17,11 +18,14 @@ const at = { registry: "a.example.com", repository: "app" };
 let former: ScriptedRegistry;
 let later: ScriptedRegistry;
 let live: LiveUpstreams;
+let health: Health;
 
 function settings(endpoint: string, more: object = {}): UpstreamSettings {
   const upstreams = upstreamListSchema.parse([{ registry: at.registry, endpoints: [endpoint], ...more }]);
   return { upstreams, upstreamPolicy: "listed" };
 }
+
+const added = (registry: string) => upstreamListSchema.parse([{ registry }]);
 
 async function bytesOf(stream: Readable): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -33,7 +37,8 @@ beforeEach(async () => {
   former = await createScriptedRegistry();
   later = await createScriptedRegistry();
   const metrics = createMetrics({ defaultMetrics: false });
-  live = createLiveUpstreams({ settings: settings(former.url), metrics, logger: silentLogger() });
+  health = createHealth();
+  live = createLiveUpstreams({ settings: settings(former.url), metrics, logger: silentLogger(), health });
 });
 afterEach(async () => {
   await live.client.close();
@@ -78,5 +83,47 @@ describe("createLiveUpstreams", () => {
     live.replace(settings(former.url, { concurrency: 3 }));
     await expect(live.client.getManifest({ ...at, reference: "v1" })).rejects.toMatchObject({ kind: "rate-limited" });
     expect(former.requests).toHaveLength(1);
+  });
+
+  it("but those of somebody else: new credentials are tried at once", async () => {
+    const credentials = (password: string) => ({ credentials: { username: "robot", password } });
+    live.replace(settings(former.url, credentials("one")));
+    former.intercept = (_request, response) => answerJson(response, 429, {}, { "retry-after": "3600" });
+    await live.client.getManifest({ ...at, reference: "v1" }).catch(() => undefined);
+    expect(live.traffic.hold(at.registry)).toBeDefined();
+    former.intercept = undefined;
+    const digest = former.addManifest("app", manifestBytes("a"), "v1");
+    live.replace(settings(former.url, credentials("two")));
+    expect(live.traffic.hold(at.registry)).toBeUndefined();
+    expect(await live.client.getManifest({ ...at, reference: "v1" })).toMatchObject({ digest });
+  });
+
+  it("warns of what is wrong with each upstream that is listed, and asks nothing for that", async () => {
+    const checks = async () => (await health.report()).checks.filter(({ name }) => name.startsWith("upstream "));
+    const name = `upstream ${at.registry}`;
+    expect(await checks()).toEqual([{ name, ok: true, warnOnly: true }]);
+    await former.stop();
+    await live.client.getManifest({ ...at, reference: "v1" }).catch(() => undefined);
+    const since = String.raw`since \d{4}-\d\d-\d\dT[\d:.]+Z`;
+    expect(await checks()).toMatchObject([
+      { name, ok: false, why: expect.stringMatching(`^not answering ${since}: connection refused$`) },
+    ]);
+    await former.start();
+    former.addManifest("app", manifestBytes("a"), "v1");
+    await live.client.getManifest({ ...at, reference: "v1" });
+    former.intercept = (_request, response) => answerJson(response, 429, {}, { "retry-after": "3600" });
+    await live.client.getManifest({ ...at, reference: "v2" }).catch(() => undefined);
+    expect(await checks()).toMatchObject([
+      { name, ok: false, why: expect.stringMatching(/^pausing until .+Z \(429\)$/) },
+    ]);
+    const asked = former.requests.length;
+    live.replace({ ...settings(later.url), upstreams: [...settings(later.url).upstreams, ...added("b.example.com")] });
+    expect((await checks()).map((check) => [check.name, check.ok])).toEqual([
+      [name, true],
+      ["upstream b.example.com", true],
+    ]);
+    live.replace({ upstreams: [], upstreamPolicy: "listed" });
+    expect(await checks()).toEqual([]);
+    expect([former.requests.length, later.requests.length]).toEqual([asked, 0]);
   });
 });

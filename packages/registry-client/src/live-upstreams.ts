@@ -1,5 +1,7 @@
+import type { Health } from "@cache-registry/runtime/health";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
+import { isSameConfig } from "@cache-registry/runtime/secret";
 import { createUpstreamClient, type UpstreamClient } from "./client.ts";
 import { proxyFromEnvironment } from "./forward-proxy/forward-proxy.ts";
 import { createLiveClient } from "./live-client.ts";
@@ -23,6 +25,8 @@ export type LiveUpstreams = {
   /** No upstream is asked now. */
   readonly airGapped: boolean;
   tagRuleOf(registry: string, tag: string): TagRule;
+  /** For metrics: the name of a listed upstream, `unlisted` for others, empty for what has none. */
+  labelOf(registry: string): string;
   /** Requests from now on go by these settings; what is under way is not disturbed, and no limit is forgotten. */
   replace(settings: UpstreamSettings): void;
 };
@@ -31,6 +35,8 @@ export type LiveUpstreamsOptions = {
   readonly settings: UpstreamSettings;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** Gets a check for each listed upstream, which warns of what is wrong with it. */
+  readonly health?: Health;
   /** For HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 };
@@ -41,7 +47,10 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
   const proxyFor = proxyFromEnvironment(env);
   let current = settings;
   let targets = createTargetResolver(settings);
-  const traffic = createTraffic({ metrics, isListed: (registry) => isListed(current.upstreams, registry) });
+  const isKnown = (registry: string): boolean => isListed(current.upstreams, registry);
+  const traffic = createTraffic({ metrics, isListed: isKnown });
+  const showChecks = createUpstreamChecks(options.health, traffic);
+  showChecks(settings.upstreams);
   const live = createLiveClient<UpstreamSettings>(
     ({ upstreams, upstreamPolicy: policy, airGapped = false }) =>
       createUpstreamClient({ upstreams, policy, airGapped, metrics, traffic, logger, proxyFor }),
@@ -59,10 +68,33 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
       // Nobody will ever confirm it: what is held is what there is, and not stale.
       return current.airGapped ? { ...rule, freeze: true } : rule;
     },
+    labelOf: (registry) => (registry === "" || isKnown(registry) ? registry : "unlisted"),
     replace(next) {
       targets = createTargetResolver(next);
       live.replace(next);
+      for (const registry of reachedOtherwise(current.upstreams, next.upstreams)) traffic.forget(registry);
+      showChecks(next.upstreams);
       current = next;
     },
+  };
+}
+
+/** A limit belongs to an identity, an address and an endpoint: with others than before it is not known yet. */
+function reachedOtherwise(former: readonly Upstream[], next: readonly Upstream[]): string[] {
+  const wayOf = ({ endpoints, credentials, proxy }: Upstream): unknown => ({ endpoints, credentials, proxy });
+  return next
+    .map(({ registry }) => registry)
+    .filter((registry) => !isSameConfig(wayOf(findUpstream(former, registry)), wayOf(findUpstream(next, registry))));
+}
+
+/** One check per listed upstream, kept in step with the list. Warnings only: what is held is served without any of them. */
+function createUpstreamChecks(health: Health | undefined, traffic: Traffic) {
+  let removers: (() => void)[] = [];
+  return (upstreams: readonly Upstream[]): void => {
+    for (const remove of removers) remove();
+    removers = upstreams.flatMap(({ registry }) => {
+      const check = () => traffic.troubleOf(findUpstream(upstreams, registry));
+      return health ? [health.addCheck({ name: `upstream ${registry}`, warnOnly: true, check })] : [];
+    });
   };
 }

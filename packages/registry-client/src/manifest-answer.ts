@@ -66,7 +66,7 @@ export function readManifestHead(response: TransportResponse, registry: string):
 export async function readManifest(
   response: TransportResponse,
   registry: string,
-  reference: string,
+  { reference, timeout }: { readonly reference: string /** Milliseconds. */; readonly timeout: number },
 ): Promise<UpstreamManifest> {
   try {
     assertManifestAnswer(response, registry);
@@ -74,7 +74,7 @@ export async function readManifest(
     await discard(response);
     throw error;
   }
-  const bytes = await readCapped(response.body, MAX_MANIFEST_BYTES);
+  const bytes = await readCapped(response.body, { bytes: MAX_MANIFEST_BYTES, milliseconds: timeout });
   const announced = digestHeader(response);
   const expected = isDigest(reference) ? reference : announced;
   const digest = digestOfBytes(bytes, expected && algorithmOf(expected));

@@ -4,6 +4,7 @@ export type RecentMap<Key, Value> = {
   set(key: Key, value: Value): void;
   delete(key: Key): void;
   values(): Iterable<Value>;
+  entries(): Iterable<[Key, Value]>;
   readonly size: number;
 };
 
@@ -27,6 +28,7 @@ export function createRecentMap<Key, Value>(capacity: number): RecentMap<Key, Va
     },
     delete: (key) => void entries.delete(key),
     values: () => entries.values(),
+    entries: () => entries.entries(),
     get size() {
       return entries.size;
     },

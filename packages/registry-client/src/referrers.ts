@@ -54,14 +54,20 @@ export type ReferrersPage = {
   readonly next: string | undefined;
 };
 
-/** One page of the API. @throws UpstreamError invalid when it is no index; whatever the socket throws */
-export async function readReferrersPage(response: TransportResponse, registry: string): Promise<ReferrersPage> {
+/** One page of the API, within `timeout` milliseconds. @throws UpstreamError invalid when it is no index; whatever the socket throws */
+export async function readReferrersPage(
+  response: TransportResponse,
+  registry: string,
+  timeout: number,
+): Promise<ReferrersPage> {
   const { headers, statusCode } = response;
   if (statusCode !== 200 || isEncoded(headers) || !isIndexType(baseMediaType(headerOf(headers, "content-type")))) {
     await discard(response);
     throw new UpstreamError("answers a question for referrers with something else", { kind: "invalid", registry });
   }
-  const referrers = parseReferrers(await readCapped(response.body, MAX_MANIFEST_BYTES));
+  const referrers = parseReferrers(
+    await readCapped(response.body, { bytes: MAX_MANIFEST_BYTES, milliseconds: timeout }),
+  );
   if (!referrers) throw new UpstreamError("sends a list of referrers that is none", { kind: "invalid", registry });
   return { referrers, next: nextQuery(headerOf(headers, "link")) };
 }

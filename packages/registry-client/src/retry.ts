@@ -50,16 +50,25 @@ async function tryEndpoint<Value>(endpoint: URL, { task, signal, onFailure }: Tr
   }
 }
 
-/** Tries the endpoints in order. @throws UpstreamError of the last one tried, or the signal's reason */
+/** To a client these are "not here", which is not for one endpoint to say while a better one only asks for patience. */
+function isAbsence(error: UpstreamError): boolean {
+  return ["not-found", "unauthorized", "denied-by-policy"].includes(error.kind);
+}
+
+/** Tries the endpoints in order. @throws UpstreamError of the last one tried (429 before absence), or the signal's reason */
 export async function tryEndpoints<Value>(tries: Tries<Value>): Promise<Value> {
   let failure: unknown = new Error("an upstream has no endpoints");
+  let limited: UpstreamError | undefined;
   for (const endpoint of tries.endpoints) {
     tries.signal?.throwIfAborted();
     try {
       return await tryEndpoint(new URL(endpoint), tries);
     } catch (error) {
       failure = error;
-      if (!isUpstreamError(error) || !isWorthAnotherEndpoint(error)) throw error;
+      if (!isUpstreamError(error)) throw error;
+      if (limited && isAbsence(error)) throw limited;
+      if (!isWorthAnotherEndpoint(error)) throw error;
+      if (error.kind === "rate-limited") limited ??= error;
     }
   }
   throw failure;

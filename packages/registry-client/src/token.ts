@@ -139,7 +139,7 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
     const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
     try {
       const response = await transport.send({ upstream, ...asked, signal });
-      const body = await readCapped(response.body, MAX_ANSWER_BYTES);
+      const body = await readCapped(response.body, { bytes: MAX_ANSWER_BYTES });
       const retryAfter = response.headers["retry-after"];
       return { status: response.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined, body };
     } catch (error) {
@@ -154,6 +154,7 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
     const { status, retryAfter, body } = await ask(request);
     if (status !== 200) {
       const failure = failureOfStatus({ registry, status, retryAfter });
+      if (failure.kind === "unauthorized" && request.identity) throw credentialsRefused(request, status);
       if (failure.kind !== "not-found" && failure.kind !== "invalid") throw failure;
       // A 404 or 400 of the token service says nothing about the content.
       throw new UpstreamError(`its token service answered ${status}`, { kind: "unauthorized", registry, status });
@@ -178,6 +179,15 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
       held.delete(keyOf(request));
     },
   };
+}
+
+function credentialsRefused({ upstream, endpoint, demand }: TokenRequest, status: number): UpstreamError {
+  const { registry, tokenHosts } = upstream;
+  const { url, trusted } = judgeRealm(demand.realm, endpoint, tokenHosts);
+  const message = trusted
+    ? `its token service refuses the credentials (${status})`
+    : `its token service ${url?.host} is not among tokenHosts: asked without credentials it refuses (${status})`;
+  return new UpstreamError(message, { kind: "unauthorized", registry, status, ofCredentials: true });
 }
 
 function parseJson(body: Buffer): unknown {

@@ -25,6 +25,10 @@ export type UpstreamErrorOptions = {
   /** Milliseconds to wait, as the upstream said. */
   readonly retryAfter?: number | undefined;
   readonly cause?: unknown;
+  /** Credentials were refused as such or cannot be had: it is not only a right that they lack. */
+  readonly ofCredentials?: boolean;
+  /** Nobody was asked: the failure is remembered elsewhere, for as long as it should be. */
+  readonly remembered?: boolean;
 };
 
 /** `message` is shown to clients and logged: it never holds secrets or URL queries. */
@@ -34,6 +38,8 @@ export class UpstreamError extends Error {
   readonly registry: string;
   readonly status: number | undefined;
   readonly retryAfter: number | undefined;
+  readonly ofCredentials: boolean;
+  readonly remembered: boolean;
 
   constructor(message: string, options: UpstreamErrorOptions) {
     super(`${options.registry}: ${message}`, options.cause === undefined ? undefined : { cause: options.cause });
@@ -41,6 +47,8 @@ export class UpstreamError extends Error {
     this.registry = options.registry;
     this.status = options.status;
     this.retryAfter = options.retryAfter;
+    this.ofCredentials = options.ofCredentials ?? false;
+    this.remembered = options.remembered ?? false;
   }
 }
 

@@ -91,12 +91,13 @@ export async function compose(
   const storeManifest = createStoreManifest({ blobs: guarded, metadata, documents, digestLock });
   const pulls = createPullRecorder({ metadata, logger, shared: replication.id !== undefined });
 
-  const live = createLiveUpstreams({ settings: config, metrics, logger });
-  const { client, targets, traffic } = live;
-  const pullMetrics = createPullThroughMetrics(metrics);
+  const live = createLiveUpstreams({ settings: config, metrics, logger, health });
+  const { client, targets, traffic, labelOf } = live;
+  const pullMetrics = createPullThroughMetrics(metrics, labelOf);
   const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
   const share = replication.shareFetch({ metadata, blobs, client });
-  const sourceDeps = { metadata, client, metrics: pullMetrics, notStored: createNotStored({ metrics, logger }) };
+  const notStored = createNotStored({ metrics, logger, labelOf });
+  const sourceDeps = { metadata, client, metrics: pullMetrics, notStored };
   const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf, together });
   const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock, share });
   const readManifest = createManifestReader({

@@ -4,12 +4,17 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { loadConfig } from "./config.ts";
+import { secretText } from "./config-types.ts";
 import { createConfigWatch } from "./config-watch.ts";
 import { createHealth } from "./health.ts";
 import { silentLogger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
 
-const Schema = z.strictObject({ names: z.array(z.string()).default([]), port: z.int().default(1) });
+const Schema = z.strictObject({
+  names: z.array(z.string()).default([]),
+  port: z.int().default(1),
+  key: secretText().optional(),
+});
 type Config = z.output<typeof Schema>;
 
 let folder: string;
@@ -111,5 +116,13 @@ describe("createConfigWatch", () => {
     const { watch, applied } = watching({ startWith: (config) => ({ ...config, names: ["older"] }) });
     await watch.start?.(new AbortController().signal);
     expect(applied).toMatchObject([{ names: ["a"] }]);
+  });
+
+  it("sees that a secret changed, without showing it", async () => {
+    await writeFile(file, "key: one\n");
+    const { watch, check } = watching();
+    await watch.start?.(new AbortController().signal);
+    await writeFile(file, "key: two\n");
+    await soon(async () => expect((await check())?.why).toBe("a restart is needed for changes of key"));
   });
 });

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { isDeepStrictEqual } from "node:util";
 import { messageOf } from "@cache-registry/core/errors";
 import type { Health } from "./health.ts";
 import type { Service } from "./lifecycle.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { isSameConfig } from "./secret.ts";
 
 export type ConfigWatchOptions<Config extends object> = {
   /** A mounted ConfigMap swaps a symlink: what the path leads to is compared by its content. */
@@ -71,7 +71,7 @@ export function createConfigWatch<Config extends object>(options: ConfigWatchOpt
   function accept(next: Config): void {
     apply(next);
     const keys = Object.keys(next) as (keyof Config & string)[];
-    needRestart = keys.filter((key) => !hot.includes(key) && !isDeepStrictEqual(next[key], config[key]));
+    needRestart = keys.filter((key) => !hot.includes(key) && !isSameConfig(next[key], config[key]));
     reloads.inc({ result: "accepted" });
     logger.info({ file, keys: hot }, "configuration read anew");
     if (needRestart.length > 0) logger.warn({ keys: needRestart }, "these changes need a restart");
@@ -86,7 +86,7 @@ export function createConfigWatch<Config extends object>(options: ConfigWatchOpt
       if (content !== applied) {
         const next = load();
         // The first look finds what the process was started with, unless it changed since.
-        if (applied !== undefined || !isDeepStrictEqual(next, config)) accept(next);
+        if (applied !== undefined || !isSameConfig(next, config)) accept(next);
       }
       applied = content;
       problem = undefined;

@@ -28,6 +28,16 @@ export class Secret {
   }
 }
 
+/** Are two configurations the same, secrets included? To `isDeepStrictEqual` all secrets are equal. */
+export function isSameConfig(one: unknown, other: unknown): boolean {
+  if (one instanceof Secret && other instanceof Secret) return one.reveal() === other.reveal();
+  if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) {
+    return Object.is(one, other);
+  }
+  const [left, right] = [new Map(Object.entries(one)), new Map(Object.entries(other))];
+  return left.size === right.size && [...left].every(([key, value]) => isSameConfig(value, right.get(key)));
+}
+
 export type SecretFile = {
   readonly path: string;
   /**

@@ -83,7 +83,7 @@ export function createAcr(options: AcrOptions): HeldIdentity {
       body: new URLSearchParams({ ...fields, ...(tenant ? { tenant } : {}) }).toString(),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    const text = (await readCapped(response.body, MAX_ANSWER_BYTES)).toString("utf8");
+    const text = (await readCapped(response.body, { bytes: MAX_ANSWER_BYTES })).toString("utf8");
     if (response.statusCode !== 200) {
       throw unusable(
         `${endpoint.host}: the exchange answered ${response.statusCode} ${errorCodeOf(text) ?? ""}`.trim(),

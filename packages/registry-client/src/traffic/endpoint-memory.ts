@@ -29,6 +29,8 @@ export type EndpointMemory = {
   blocked(): { readonly registry: string; readonly reason: BlockReason; readonly left: number }[];
   /** The time until which the configured identity must not ask a registry, by the clock of `now`. */
   limitedUntil(registry: string): number | undefined;
+  /** The registry is reached in another way, or as somebody else: what the configured identity met before says nothing. */
+  forget(registry: string): void;
 };
 
 /** Retry-After is believed up to here: an upstream's mistake must not cut us off for a day. */
@@ -77,6 +79,7 @@ function refusal({ error, until }: Block, now: number): UpstreamError {
     kind,
     registry,
     retryAfter,
+    remembered: true,
   });
 }
 
@@ -152,6 +155,12 @@ export function createEndpointMemory({ now = () => performance.now() } = {}): En
         .filter((block) => block.registry === registry && block.identity === "" && block.until > now())
         .map(({ until }) => until);
       return untils.length > 0 ? Math.max(...untils) : undefined;
+    },
+    forget(registry) {
+      const reset = { until: 0, times: 0 };
+      for (const block of [...pauses.values(), ...circuits.values()]) {
+        if (block.registry === registry && block.identity === "") Object.assign(block, reset);
+      }
     },
   };
 }

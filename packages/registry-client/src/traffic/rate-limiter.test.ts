@@ -18,6 +18,15 @@ describe("createRateLimiter", () => {
     expect([taken, limiter.waiting]).toEqual([40, 0]);
   });
 
+  it("does not spin when the next turn is further away than a timer reaches", async () => {
+    const limiter = createRateLimiter({ rate: 1e-9 });
+    await limiter.take();
+    void limiter.take();
+    const timers = vi.spyOn(globalThis, "setTimeout");
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(timers.mock.calls.length).toBeLessThan(5);
+  });
+
   it("saves up no more than that while nobody asks, and does less than one per second too", async () => {
     const limiter = createRateLimiter({ rate: 0.5 });
     await vi.advanceTimersByTimeAsync(60_000);

@@ -13,6 +13,8 @@ export type RateLimiterOptions = {
   readonly now?: () => number;
 };
 
+const MAX_TIMER_MS = 60_000;
+
 /** A token bucket that holds one second's worth, at least one token. Foreground takes before background. */
 export function createRateLimiter({ rate, now = () => performance.now() }: RateLimiterOptions): RateLimiter {
   const capacity = Math.max(1, rate);
@@ -31,7 +33,9 @@ export function createRateLimiter({ rate, now = () => performance.now() }: RateL
   function schedule(): void {
     if (scheduled) return;
     scheduled = true;
-    setTimeout(admitNext, Math.max(0, Math.ceil(((1 - tokens) / rate) * 1000)));
+    const wait = Math.ceil(((1 - tokens) / rate) * 1000);
+    // Longer than a timer can would be no wait at all.
+    setTimeout(admitNext, Math.min(MAX_TIMER_MS, Math.max(0, wait))).unref();
   }
 
   function admitNext(): void {

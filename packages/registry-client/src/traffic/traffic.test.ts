@@ -28,6 +28,15 @@ describe("createTraffic", () => {
     expect(traffic.hold("docker.io")).toBeUndefined();
   });
 
+  it("does not hold warm-ups for ever on news that nothing renews", () => {
+    let now = 0;
+    const traffic = createTraffic({ now: () => now });
+    traffic.observe(asking, { "ratelimit-remaining": "3" });
+    expect(traffic.hold("docker.io")).toBeDefined();
+    now = 3_600_000;
+    expect(traffic.hold("docker.io")).toBeUndefined();
+  });
+
   it("tells what the upstream grants in the metrics, but not of names that requests make up", async () => {
     const metrics = createMetrics({ defaultMetrics: false });
     const traffic = createTraffic({ metrics, isListed: (registry) => registry === "docker.io" });

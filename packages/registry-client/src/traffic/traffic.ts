@@ -9,6 +9,7 @@ import { createEndpointMemory, type Visit } from "./endpoint-memory.ts";
 import { isLow, parseQuota, type Quota } from "./quota.ts";
 import { createRateLimiter, type RateLimiter } from "./rate-limiter.ts";
 import { createTrafficMetrics } from "./traffic-metrics.ts";
+import { createUpstreamStatus } from "./upstream-status.ts";
 
 export type Asking = {
   readonly upstream: Upstream;
@@ -43,6 +44,10 @@ export type Traffic = {
   observe(asking: Asking, headers: Readonly<Record<string, string | string[] | undefined>>): void;
   /** Should a warm-up wait? */
   hold(registry: string): Hold | undefined;
+  /** What is wrong with an upstream by all that is known of it, for people; undefined: nothing. */
+  troubleOf(upstream: Upstream): string | undefined;
+  /** An upstream is reached in another way, or as somebody else: what it said before was not meant for that. */
+  forget(registry: string): void;
 };
 
 export type TrafficOptions = {
@@ -56,6 +61,9 @@ export type TrafficOptions = {
 const BACKGROUND_PATIENCE_MS = 300_000;
 /** How old the news of a low quota may be before it is asked for again. */
 const PROBE_INTERVAL_MS = 60_000;
+/** News of a quota is worth nothing later than that, whatever the upstream says, or when it does not. */
+const MAX_WINDOW_MS = 24 * 3_600_000;
+const UNTOLD_WINDOW_MS = 3_600_000;
 const MAX_REGISTRIES = 1_000;
 
 type Seen = Quota & { readonly at: number };
@@ -75,6 +83,7 @@ function createPerRegistry<Value, State>(create: (value: Value) => State) {
 export function createTraffic(options: TrafficOptions = {}): Traffic {
   const { now = () => performance.now(), isListed = () => true } = options;
   const memory = createEndpointMemory({ now });
+  const status = createUpstreamStatus();
   const metrics = createTrafficMetrics(options.metrics, memory, isListed);
   const slots = createPerRegistry(createLimiter);
   const rates = createPerRegistry((rate: number): RateLimiter => createRateLimiter({ rate, now }));
@@ -83,7 +92,7 @@ export function createTraffic(options: TrafficOptions = {}): Traffic {
   /** What was last said of the quota; undefined when its window is over. */
   function quotaOf(registry: string): Seen | undefined {
     const seen = quotas.get(registry);
-    return seen && (seen.window === undefined || now() - seen.at < seen.window) ? seen : undefined;
+    return seen && now() - seen.at < Math.min(seen.window ?? UNTOLD_WINDOW_MS, MAX_WINDOW_MS) ? seen : undefined;
   }
 
   return {
@@ -112,7 +121,20 @@ export function createTraffic(options: TrafficOptions = {}): Traffic {
     enter({ upstream: { registry }, endpoint, resource, authorization }) {
       const identity = authorization === undefined ? "" : createHash("sha256").update(authorization).digest("base64");
       try {
-        return memory.enter({ registry, origin: endpoint.origin, identity, resource });
+        const { origin } = endpoint;
+        const visit = memory.enter({ registry, origin, identity, resource });
+        const place = { registry, origin, resource, foreign: authorization !== undefined };
+        return {
+          succeeded() {
+            visit.succeeded();
+            status.succeeded(place);
+          },
+          failed(error) {
+            visit.failed(error);
+            status.failed(place, error);
+          },
+          abandoned: () => visit.abandoned(),
+        };
       } catch (error) {
         if (isUpstreamError(error)) metrics.refrained(registry, error.kind);
         throw error;
@@ -136,6 +158,17 @@ export function createTraffic(options: TrafficOptions = {}): Traffic {
         wait: Math.max(0, due),
         probe: due <= 0,
       };
+    },
+    troubleOf(upstream) {
+      const until = memory.limitedUntil(upstream.registry);
+      const pause =
+        until === undefined ? [] : [`pausing until ${new Date(Date.now() + until - now()).toISOString()} (429)`];
+      return [...pause, ...status.troublesOf(upstream)].join("; ") || undefined;
+    },
+    forget(registry) {
+      memory.forget(registry);
+      status.forget(registry);
+      quotas.delete(registry);
     },
   };
 }

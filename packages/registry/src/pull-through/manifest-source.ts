@@ -86,8 +86,8 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     try {
       return await ask();
     } catch (error) {
-      // A limit is remembered where it is counted, for as long as the upstream says.
-      if (isUpstreamError(error) && error.kind !== "rate-limited") failures.remember(key, error);
+      // A limit is remembered where it is counted, for as long as the upstream says; nothing for longer than once.
+      if (isUpstreamError(error) && error.kind !== "rate-limited" && !error.remembered) failures.remember(key, error);
       throw error;
     }
   }

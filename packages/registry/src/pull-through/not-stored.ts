@@ -1,6 +1,7 @@
 import { isCodedError } from "@cache-registry/core/errors";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
+import type { LabelOf } from "./pull-through-metrics.ts";
 
 /** Content of an upstream was passed on to clients, as the store could not take it. */
 export type NotStored = (kind: "manifest" | "blob", upstream: string, error: unknown) => void;
@@ -8,7 +9,9 @@ export type NotStored = (kind: "manifest" | "blob", upstream: string, error: unk
 /** A full disk fails everything at once; one line says as much. Milliseconds. */
 const LOG_INTERVAL_MS = 10_000;
 
-export function createNotStored({ metrics, logger }: { metrics: Metrics; logger: Logger }): NotStored {
+export type NotStoredDeps = { readonly metrics: Metrics; readonly logger: Logger; readonly labelOf: LabelOf };
+
+export function createNotStored({ metrics, logger, labelOf }: NotStoredDeps): NotStored {
   const notStored = metrics.counter({
     name: "not_stored_total",
     help: "Content of upstreams that was passed on to clients past the store, which could not take it",
@@ -16,7 +19,7 @@ export function createNotStored({ metrics, logger }: { metrics: Metrics; logger:
   });
   let loggedAt = Number.NEGATIVE_INFINITY;
   return (kind, upstream, err) => {
-    notStored.inc({ kind, upstream });
+    notStored.inc({ kind, upstream: labelOf(upstream) });
     if (performance.now() - loggedAt < LOG_INTERVAL_MS) return;
     loggedAt = performance.now();
     logger.error({ err, kind, upstream }, "content cannot be stored: it is passed on");

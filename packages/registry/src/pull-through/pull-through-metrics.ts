@@ -21,10 +21,13 @@ export type PullThroughMetrics = {
   firstByte(kind: "manifest" | "blob", outcome: Outcome, seconds: number): void;
 };
 
-export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
+/** A registry as a label: whoever names registries in requests must not fill the metrics with them. */
+export type LabelOf = (registry: string) => string;
+
+export function createPullThroughMetrics(metrics: Metrics, labelOf: LabelOf = (name) => name): PullThroughMetrics {
   const answers = metrics.counter({
     name: "pulls_total",
-    help: "Requests for manifests and blobs by how they were answered; upstream is empty for local repositories",
+    help: "Requests for manifests and blobs by how they were answered; upstream is empty for local repositories, unlisted for registries that no entry names",
     labels: ["kind", "upstream", "outcome"],
   });
   const bytes = metrics.counter({
@@ -63,14 +66,14 @@ export function createPullThroughMetrics(metrics: Metrics): PullThroughMetrics {
   });
   const fetches = metrics.gauge({ name: "blob_fetches", help: "Blobs that are being fetched from an upstream" });
   return {
-    answered: (kind, upstream, outcome) => answers.inc({ kind, upstream, outcome }),
-    upstreamBytes: (upstream, count) => bytes.inc({ upstream }, count),
+    answered: (kind, upstream, outcome) => answers.inc({ kind, upstream: labelOf(upstream), outcome }),
+    upstreamBytes: (upstream, count) => bytes.inc({ upstream: labelOf(upstream) }, count),
     resumed(upstream, have) {
-      resumes.inc({ upstream });
-      resumedBytes.inc({ upstream }, have);
+      resumes.inc({ upstream: labelOf(upstream) });
+      resumedBytes.inc({ upstream: labelOf(upstream) }, have);
     },
-    staleReason: (upstream, reason) => stale.inc({ upstream, reason }),
-    servedBytes: ({ source, upstream, bytes: count }) => served.inc({ source, upstream }, count),
+    staleReason: (upstream, reason) => stale.inc({ upstream: labelOf(upstream), reason }),
+    servedBytes: ({ source, upstream, bytes: count }) => served.inc({ source, upstream: labelOf(upstream) }, count),
     waiting: () => during(waiters),
     fetching: () => during(fetches),
     firstByte: (kind, outcome, seconds) => firstByte.observe({ kind, outcome }, seconds),

@@ -47,8 +47,8 @@ export function createReferrersSource(deps: ReferrersSourceDeps): ReferrersSourc
       await metadata.putReferrersAnswer(name, subject, { document: JSON.stringify(referrers), checkedAt: now() });
       return { referrers, outcome: "miss" };
     } catch (error) {
-      // A limit is remembered where it is counted, for as long as the upstream says.
-      if (isUpstreamError(error) && error.kind !== "rate-limited") failures.remember(key, error);
+      // A limit is remembered where it is counted, for as long as the upstream says; nothing for longer than once.
+      if (isUpstreamError(error) && error.kind !== "rate-limited" && !error.remembered) failures.remember(key, error);
       throw error;
     }
   }
