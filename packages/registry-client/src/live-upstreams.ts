@@ -26,7 +26,7 @@ export type LiveUpstreams = {
   readonly airGapped: boolean;
   tagRuleOf(registry: string, tag: string): TagRule;
   /** For metrics: the name of a listed upstream, `unlisted` for others, empty for what has none. */
-  labelOf(registry: string): string;
+  readonly labelOf: (registry: string) => string;
   /** Requests from now on go by these settings; what is under way is not disturbed, and no limit is forgotten. */
   replace(settings: UpstreamSettings): void;
 };
