@@ -1,5 +1,6 @@
-import { existsSync } from "node:fs";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { existsSync, rmSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
@@ -60,6 +61,13 @@ async function startProgram({ name, dir, program, args, port, ready, environment
 
 let built: Promise<string> | undefined;
 
+/** Once for all peers of the run; gone with this process. */
+async function build(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "creg-bench-bundle-"));
+  process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
+  return bundle(join(dir, "dist"));
+}
+
 /** Where its data is, so that it can be there before the start. */
 export const ourData = (dir: string): string => join(dir, "data");
 
@@ -68,8 +76,7 @@ export type OurOptions = { readonly dir: string; readonly upstream?: string };
 /** Our registry as in the image: bundled, production, everything else by default; `up/` is the upstream. */
 export async function startOurs({ dir, upstream }: OurOptions): Promise<OurPeer> {
   await mkdir(dir, { recursive: true });
-  // Inside the tree, so that node_modules is found while building; the folder is ignored by git.
-  built ??= bundle(join(dir, "dist"));
+  built ??= build();
   const main = join(await built, "main.js");
   const [port, management] = [await freePort(), await freePort()];
   const data = ourData(dir);

@@ -25,13 +25,14 @@ async function peakDuring(
 ): Promise<{ peak: number; note: string }> {
   const dir = await mkdtemp(join(tmpdir(), "creg-bench-memory-"));
   const client = startClient();
-  const peer = await startOurs({ dir });
+  let peer: Peer | undefined;
   try {
+    peer = await startOurs({ dir });
     const note = await task(peer, client);
     return { peak: peakMemory(peer), note };
   } finally {
     client.close();
-    await peer.stop();
+    await peer?.stop();
     await rm(dir, { recursive: true, force: true });
   }
 }
