@@ -50,7 +50,7 @@ export function openOwned(options: WriterOptions): OwnedDatabase {
   const held = lockDatabase(options);
   try {
     const db = new DatabaseSync(options.path, { timeout: 5_000 });
-    // FULL: a commit is on disk before it is answered (rule 2). Checkpoints run here, so a stream never waits for one.
+    // FULL: a commit is on disk before it is answered (rule 2; batch.ts knows the exceptions). Checkpoints run here, so a stream never waits for one.
     db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
       PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = ${WAL_LIMIT}; PRAGMA cache_size = -16384`);
     migrate(db, options.path);

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { toFailure, type WriteReply, type WriteRequest, type WriterStats } from "../sqlite-messages.ts";
+import { mayBeLost } from "./may-be-lost.ts";
 import type { Operations } from "./operations.ts";
 
 /** Bounds how long the first operation of a flood waits for the last one of its transaction. */
@@ -12,6 +13,16 @@ export type BatchRunner = {
 
 export function createBatchRunner(db: DatabaseSync, operations: Operations): BatchRunner {
   const stats = { operations: 0, transactions: 0 };
+  let synced = true;
+
+  /**
+   * NORMAL leaves the fsync of the log to the next transaction that needs one, or to the checkpoint: a power cut takes away the
+   * last transactions, never one before another (sqlite.org/pragma.html, synchronous). It cannot change inside of one.
+   */
+  function sync(wanted: boolean): void {
+    if (wanted !== synced) db.exec(`PRAGMA synchronous = ${wanted ? "FULL" : "NORMAL"}`);
+    synced = wanted;
+  }
 
   function call({ operation, args }: WriteRequest): unknown {
     if (operation === "writerStats") return { ...stats } satisfies WriterStats;
@@ -35,6 +46,7 @@ export function createBatchRunner(db: DatabaseSync, operations: Operations): Bat
 
   function runTransaction(requests: readonly WriteRequest[]): WriteReply[] {
     try {
+      sync(!requests.every(mayBeLost));
       db.exec("BEGIN IMMEDIATE");
       const replies = requests.map(runOne);
       db.exec("COMMIT");
