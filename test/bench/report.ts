@@ -59,9 +59,9 @@ export function markdown({ at, machine, load, figures }: Report): string {
   return `# Benchmarks
 
 Written by \`npm run bench\`; do not edit. Figures with peers are medians of at least ${Math.min(...repetitions)} repetitions in which the peers
-take turns, all in one run on one machine, clients included: compare within a row, not with other machines. Our registry is the
+take turns on one machine, clients included: compare within a row, not with other rows or machines. Our registry is the
 bundled build with its default configuration, access log included; distribution is v3.1.2 with its default logging; nginx
-uses sendfile and stands for what the machine can do.
+uses sendfile and stands for what the machine can do. Where the time of a push goes: [ADR 0021](adr/0021-where-a-push-spends-its-time.md).
 
 ${at.slice(0, 10)}, ${machine.cores} × ${machine.cpu}, Linux ${machine.kernel}, Node.js ${machine.node}; load average before the run: ${load.join(", ")}.
 

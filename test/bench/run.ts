@@ -1,7 +1,9 @@
 /**
  * `npm run bench`: our hot paths against their peers, in one run. Writes test-results/bench.json and, when everything was
- * measured, docs/benchmarks.md. `--only warm-blob,push` measures some paths.
+ * measured, docs/benchmarks.md. `--only warm-blob,push` measures some paths; with `--update` they take their places in the last
+ * report.
  */
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Figure } from "./measure.ts";
@@ -14,7 +16,7 @@ import { memory } from "./paths/memory.ts";
 import { push } from "./paths/push.ts";
 import { start } from "./paths/start.ts";
 import { warmBlob } from "./paths/warm-blob.ts";
-import { describe, newReport, writeReport } from "./report.ts";
+import { describe, newReport, type Report, writeReport } from "./report.ts";
 import { openScene, type Scene } from "./scene.ts";
 
 const PATHS: Readonly<Record<string, (scene: Scene) => Promise<Figure[]>>> = {
@@ -32,7 +34,7 @@ const LIMIT_MS = 20 * 60_000;
 const inRoot = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { only: { type: "string" } } });
+  const { values } = parseArgs({ options: { only: { type: "string" }, update: { type: "boolean" } } });
   const known = [...Object.keys(PATHS), ...Object.keys(ALONE)];
   const names = values.only?.split(",") ?? known;
   const unknown = names.find((name) => !known.includes(name));
@@ -54,13 +56,19 @@ async function main(): Promise<void> {
     }
   }
   for (const path of names.flatMap((name) => ALONE[name] ?? [])) add(await path());
-  await writeReport(
-    { ...report, figures },
-    {
-      json: inRoot("test-results/bench.json"),
-      markdown: values.only === undefined ? inRoot("docs/benchmarks.md") : undefined,
-    },
-  );
+  const json = inRoot("test-results/bench.json");
+  const last = values.update ? (JSON.parse(await readFile(json, "utf8")) as Report) : undefined;
+  const whole = values.only === undefined || values.update;
+  await writeReport(last ? { ...last, figures: updated(last.figures, figures) } : { ...report, figures }, {
+    json,
+    markdown: whole ? inRoot("docs/benchmarks.md") : undefined,
+  });
+}
+
+/** In the old order, the new ones of the same name in place of the old. */
+function updated(old: readonly Figure[], fresh: readonly Figure[]): Figure[] {
+  const added = fresh.filter(({ name }) => !old.some((figure) => figure.name === name));
+  return [...old.map((figure) => fresh.find(({ name }) => name === figure.name) ?? figure), ...added];
 }
 
 setTimeout(() => {

@@ -29,7 +29,7 @@ export async function listing(): Promise<Figure[]> {
     const figure = (what: string, path: string) => {
       const ask = async (base: string) => {
         const url = `${base}${path}?n=${PAGE}`;
-        if (haveWrk) return wrk({ url, connections: CONNECTIONS, seconds: 1 });
+        if (haveWrk) return wrk({ url, connections: CONNECTIONS, seconds: 3 });
         return 1_000 / median(await client.run({ kind: "latencies", urls: [url], seconds: 0.5, pause: 0 }));
       };
       return measure({
@@ -38,7 +38,7 @@ export async function listing(): Promise<Figure[]> {
         better: "higher",
         goals: [{ peer: "distribution", factor: 20 }],
         note: `${haveWrk ? CONNECTIONS : 1} connections, ${PAGE} names a page`,
-        repetitions: 5,
+        repetitions: 3,
         contenders: [
           { peer: OURS, run: () => ask(ours.url) },
           { peer: "distribution", run: () => ask(distribution.url) },
