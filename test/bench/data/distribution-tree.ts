@@ -8,9 +8,7 @@ export function fillDistribution(root: string, { repositories, tags }: Omit<Cont
   const base = join(root, "docker", "registry", "v2", "repositories");
   const link = digestOfBytes(Buffer.from("{}"));
   for (let index = 0; index < repositories; index += 1) {
-    const repository = join(base, repositoryName(index));
-    mkdirSync(join(repository, "_layers"), { recursive: true });
-    mkdirSync(join(repository, "_manifests"));
+    mkdirSync(join(base, repositoryName(index), "_layers"), { recursive: true });
   }
   const folder = join(base, repositoryName(0), "_manifests", "tags");
   for (let index = 0; index < tags; index += 1) {
