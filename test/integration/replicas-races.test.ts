@@ -273,7 +273,7 @@ describe.each([
       }
     }
     expect(lost).toEqual([]);
-    for (const [what, count] of Object.entries(counts)) expect([what, count > 10]).toEqual([what, true]);
+    for (const [what, count] of Object.entries(counts)) expect([what, count > 2]).toEqual([what, true]);
 
     // And what nobody needs goes: also of pushes that were not acknowledged.
     const [first] = replicas;
@@ -284,6 +284,8 @@ describe.each([
     }
     for (let round = 0; round < 10; round += 1) {
       await pause(2 * GRACE);
+      // What failed is left alone for a while.
+      await disturber.query("UPDATE reviews SET review_after = 0");
       await replicas[round % 2]?.collector.fullPass();
     }
     expect((await first.metadata.usage()).blobs).toBe(0);
