@@ -1,4 +1,5 @@
 import { algorithmOf, type Digest } from "@cache-registry/core/digest";
+import { isCodedError } from "@cache-registry/core/errors";
 import { createVerifier } from "@cache-registry/core/verify";
 import { BlobMissingError, type BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { Pace } from "./pace.ts";
@@ -36,7 +37,13 @@ export async function verifyBlob(
     }
   } catch (error) {
     if (error instanceof BlobMissingError) return "missing";
-    if (error instanceof Error && "code" in error && UNREADABLE.has(String(error.code))) return "damaged";
+    if (UNREADABLE.has(errnoOf(error))) return "damaged";
     throw error;
   }
+}
+
+/** Also of what the store made of it for its clients. */
+function errnoOf(error: unknown): string {
+  const { cause } = isCodedError(error) ? error : { cause: error };
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "";
 }

@@ -86,10 +86,13 @@ export function createSpace({ metadata, disk, maxSize, underWay, relieve }: Spac
     // What never fits evicts nothing.
     if (limit !== undefined && bytes > limit * WATERMARKS.quota.high) throw new NoSpaceError(bytes, limit);
     promised.add(room);
-    if ((await excess("high")).bytes > 0) await relieve();
-    if ((await excess("high")).bytes > 0) {
+    try {
+      if ((await excess("high")).bytes > 0) await relieve();
+      if ((await excess("high")).bytes > 0) throw new NoSpaceError(bytes, limit);
+    } catch (error) {
+      // Also when nobody could look: room that is kept for nobody would be made by eviction, for ever.
       promised.delete(room);
-      throw new NoSpaceError(bytes, limit);
+      throw error;
     }
     return {
       arrived(count) {

@@ -5,6 +5,8 @@ import { messageOf } from "@cache-registry/core/errors";
 import { errnoOf, isAbsent, storeError } from "../blob-store/filesystem-errors.ts";
 import { newestFirst, type SnapshotStore, UnreadableSnapshotError } from "./snapshot-store.ts";
 
+const UNFINISHED = ".unfinished";
+
 /** `snapshots/` in the folder of the blobs. */
 export function createFilesystemSnapshots(root: string): SnapshotStore {
   const folder = join(root, "snapshots");
@@ -19,7 +21,9 @@ export function createFilesystemSnapshots(root: string): SnapshotStore {
     },
     async write(name, file) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const unfinished = join(folder, `${name}.unfinished`);
+      // What a process that was killed left of another one.
+      for (const left of await readdir(folder)) if (left.endsWith(UNFINISHED)) await rm(join(folder, left));
+      const unfinished = join(folder, `${name}${UNFINISHED}`);
       await copyFile(file, unfinished);
       await sync(unfinished, constants.O_RDWR);
       await rename(unfinished, join(folder, name));

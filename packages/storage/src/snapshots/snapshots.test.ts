@@ -58,6 +58,14 @@ describe("snapshots", () => {
     expect((await readdir(join(folder, "db"))).filter((name) => name.includes("snapshot"))).toEqual([]);
   });
 
+  it("take the place of those that a killed process left half written", async () => {
+    const beside = join(folder, "blobs", "snapshots");
+    await mkdir(beside, { recursive: true });
+    await writeFile(join(beside, `20250101T000000000Z-${"a".repeat(64)}.db.gz.unfinished`), "half");
+    const name = await snapshotter.take();
+    expect(await readdir(beside)).toEqual([name]);
+  });
+
   it("are taken at once by nobody else: calls wait for each other", async () => {
     await linkBlob(metadata, "one");
     const taken = await Promise.all([snapshotter.take(), snapshotter.take(), snapshotter.take()]);
