@@ -9,9 +9,15 @@ export type ReclaimDeps = {
   readonly metadata: MetadataStore;
   readonly digestLock: DigestLock;
   readonly pulls: Pick<PullRecorder, "flush">;
-  /** The metadata may be older than the bytes, or new beside them: what no row knows is then kept for `rebuild`. */
+  /**
+   * The metadata may be older than the bytes, or new beside them. What no row knows is then kept for `rebuild`, and so is what
+   * nothing refers to as far as is known, unless it is cached: an image that was pushed after the snapshot may consist of it.
+   */
   readonly keepOrphans?: () => Promise<boolean>;
 };
+
+/** What is kept for `rebuild` is looked at again after this, in milliseconds. */
+const KEPT_MS = 600_000;
 
 /** Two-phase deletion of blobs: re-check and mark `deleting`, take the bytes away, remove the row. */
 export type Reclaim = {
@@ -36,12 +42,22 @@ export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans 
     await blobs.removeCopies?.(digest, held.confirm);
   }
 
+  async function isKept(digest: Digest): Promise<boolean> {
+    if (!(await keepOrphans?.())) return false;
+    // Without any link it was on its way out, or was pushed.
+    return (await metadata.findLocalLink(digest)) !== undefined || (await metadata.blobHolders(digest)).length === 0;
+  }
+
   return {
     // Whoever writes the same digest anew waits for the rename below; then it gets a new generation.
     blob: (digest, rules) =>
       digestLock.run(digest, async (held) => {
         // Whoever was told a moment ago that the blob is here counts on it.
         await pulls.flush();
+        if (await isKept(digest)) {
+          await metadata.postponeReview({ kind: "blob", digest, reason: "restored" }, rules.now + KEPT_MS);
+          return undefined;
+        }
         const doomed = await metadata.beginBlobDeletion(digest, rules);
         if (!doomed) return undefined;
         await remove(doomed, held);
@@ -49,6 +65,8 @@ export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans 
       }),
     async finishInterrupted() {
       let finished = 0;
+      // Bytes that went, and were pushed anew after the snapshot.
+      if (await keepOrphans?.()) return finished;
       for (;;) {
         const rows = await metadata.deletingBlobs(100);
         if (rows.length === 0) return finished;

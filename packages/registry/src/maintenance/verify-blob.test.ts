@@ -18,6 +18,6 @@ describe("a disk that cannot read the bytes", () => {
   });
 
   it.each(["EMFILE", "EACCES"])("says nothing about them: %s", async (code) => {
-    await expect(verifyBlob(failingWith(code), blob)).rejects.toThrow();
+    await expect(verifyBlob(failingWith(code), blob)).rejects.toThrow(code);
   });
 });

@@ -6,7 +6,7 @@ import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
 import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
 import { assertDigest, digestOfBytes } from "@cache-registry/core/verify";
 import { z } from "zod";
-import { type HttpClient, refusalOf, textOf } from "../remote/http-client.ts";
+import { createHttpClient, type HttpClient, refusalOf, textOf } from "../remote/http-client.ts";
 import type { Source } from "./layout.ts";
 import { bytesOf } from "./verified.ts";
 
@@ -57,7 +57,16 @@ export function createRegistrySource(http: HttpClient): RegistrySource {
       const digest = isDigest(reference) ? reference : digestOfBytes(bytes);
       return { digest, bytes, mediaType: answer.headers["content-type"] ?? "" };
     },
-    blob: (name, digest) => get(pathOf(name, `blobs/${digest}`)),
+    async blob(name, digest) {
+      const answer = await http.send({ method: "GET", path: pathOf(name, `blobs/${digest}`) });
+      const { location } = answer.headers;
+      if (answer.statusCode === 307 && location !== undefined && URL.canParse(location)) {
+        answer.resume();
+        return elsewhere(new URL(location));
+      }
+      if (answer.statusCode !== 200) throw await refusalOf(answer);
+      return answer;
+    },
     async referrers(name, digest) {
       const found: Digest[] = [];
       for await (const { manifests } of pages(pathOf(name, `referrers/${digest}`), Referrers)) {
@@ -77,6 +86,18 @@ export function createRegistrySource(http: HttpClient): RegistrySource {
       }
     },
   };
+}
+
+/** `storage.blobs.redirect`: the store itself sends the bytes, which are verified like any; our credentials are not for it. */
+async function* elsewhere({ origin, pathname, search }: URL): Source {
+  const client = createHttpClient({ url: origin });
+  try {
+    const answer = await client.send({ method: "GET", path: `${pathname}${search}` });
+    if (answer.statusCode !== 200) throw await refusalOf(answer);
+    yield* answer as AsyncIterable<Buffer>;
+  } finally {
+    client.close();
+  }
 }
 
 /** Undefined for local repositories. */

@@ -1,14 +1,27 @@
 import { createWriteStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
-import type { Objects } from "../blob-store/object-store/objects.ts";
+import type { Objects, Upload } from "../blob-store/object-store/objects.ts";
 import { digestOfSnapshot, newestFirst, type SnapshotStore, UnreadableSnapshotError } from "./snapshot-store.ts";
 
 const PART_BYTES = 16 * 2 ** 20;
+/** No snapshot is on its way for so long. Milliseconds. */
+const ABANDONED_AFTER_MS = 24 * 3_600_000;
 
 /** Objects `<prefix>snapshots/<name>`. */
 export function createObjectSnapshots(objects: Objects, prefix: string): SnapshotStore {
   const folder = `${prefix}snapshots/`;
+
+  /** Nothing stays of a failure, nor of what a process that was killed had begun. */
+  async function putInParts(key: string, upload: Upload): Promise<void> {
+    await objects.tidy?.(folder, Date.now() - ABANDONED_AFTER_MS).catch(() => undefined);
+    const prepared = await objects.prepare(key, { ...upload, partBytes: PART_BYTES });
+    await prepared.complete().catch(async (error: unknown) => {
+      await prepared.abort().catch(() => undefined);
+      throw error;
+    });
+  }
+
   return {
     async list() {
       const names: string[] = [];
@@ -24,7 +37,7 @@ export function createObjectSnapshots(objects: Objects, prefix: string): Snapsho
         const upload = { content: { size, readAt }, digest: digestOfSnapshot(name) };
         const key = `${folder}${name}`;
         if (size <= PART_BYTES) await objects.put(key, upload);
-        else await (await objects.prepare(key, { ...upload, partBytes: PART_BYTES })).complete();
+        else await putInParts(key, upload);
       } finally {
         await handle.close();
       }
