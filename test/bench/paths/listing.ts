@@ -2,7 +2,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startClient } from "../client/client.ts";
-import { haveWrk, wrk } from "../client/wrk.ts";
 import { fillDistribution } from "../data/distribution-tree.ts";
 import { fillWithManifests, repositoryName } from "../data/filled-store.ts";
 import { type Figure, measure, median, OURS } from "../measure.ts";
@@ -11,7 +10,6 @@ import { distributionContent, ourData, type Peer, startDistribution, startOurs }
 const REPOSITORIES = 100_000;
 const TAGS = 100_000;
 const PAGE = 100;
-const CONNECTIONS = 8;
 
 /** The first page of the lists when there is very much to list. */
 export async function listing(): Promise<Figure[]> {
@@ -28,17 +26,16 @@ export async function listing(): Promise<Figure[]> {
     peers.push(distribution);
     const figure = (what: string, path: string) => {
       const ask = async (base: string) => {
-        const url = `${base}${path}?n=${PAGE}`;
-        if (haveWrk) return wrk({ url, connections: CONNECTIONS, seconds: 3 });
-        return 1_000 / median(await client.run({ kind: "latencies", urls: [url], seconds: 0.5, pause: 0 }));
+        const job = { kind: "latencies", urls: [`${base}${path}?n=${PAGE}`], seconds: 0.5, pause: 0 } as const;
+        return 1_000 / median(await client.run(job));
       };
       return measure({
         name: `first page of ${what}`,
         unit: "pages/s",
         better: "higher",
         goals: [{ peer: "distribution", factor: 20 }],
-        note: `${haveWrk ? CONNECTIONS : 1} connections, ${PAGE} names a page`,
-        repetitions: 3,
+        note: `one connection, ${PAGE} names a page`,
+        repetitions: 5,
         contenders: [
           { peer: OURS, run: () => ask(ours.url) },
           { peer: "distribution", run: () => ask(distribution.url) },
