@@ -41,6 +41,7 @@ import { createManifestSource } from "./pull-through/manifest-source.ts";
 import { createNotStored } from "./pull-through/not-stored.ts";
 import { createPullThroughMetrics } from "./pull-through/pull-through-metrics.ts";
 import { createReferrersSource } from "./pull-through/referrers-source.ts";
+import { createMountBlob } from "./push/mount-blob.ts";
 import { createUploadSessions } from "./push/upload-sessions.ts";
 import { blobRoutes } from "./routes/blobs.ts";
 import { createCatalog } from "./routes/catalog.ts";
@@ -101,14 +102,11 @@ export async function compose(
   const manifestSource = createManifestSource({ ...sourceDeps, storeManifest, tagPolicyOf, together });
   const blobSource = createBlobSource({ ...sourceDeps, blobs: guarded, digestLock, share });
   const readManifest = createManifestReader({
-    metadata,
-    documents,
+    ...{ metadata, documents, pulls, logger },
     source: manifestSource,
-    pulls,
     metrics: pullMetrics,
-    logger,
   });
-  const referrersSource = createReferrersSource({ metadata, client, tagPolicyOf, metrics: pullMetrics });
+  const referrersSource = createReferrersSource({ ...sourceDeps, tagPolicyOf });
   const readReferrers = createReadReferrers({ metadata, source: referrersSource });
   const readBlob = createReadBlob({
     blobs,
@@ -187,7 +185,8 @@ export async function compose(
   await registerPlugins(server, plugins);
   const deleteEnabled = config.delete.enabled;
   const resolveName = (path: string) => repositoryOf(targets.resolve({ path }));
-  const uploadDeps = { metadata, uploads, resolveName };
+  const mount = createMountBlob({ blobs, metadata, digestLock });
+  const uploadDeps = { metadata, uploads, mount, resolveName };
   const peers = await replication.serve({ blobs: blobSource, uploads: uploadRoutes(uploadDeps), resolveName, pool });
   addRoutes({
     server,
@@ -230,7 +229,7 @@ export async function compose(
     metadata,
     token,
     startedAt: async () => (await replication.startedAt()) ?? startedAt,
-    content: createImportContent({ blobs, metadata, digestLock, storeManifest }),
+    content: createImportContent({ blobs: guarded, metadata, digestLock, storeManifest }),
     scrub,
     scrubRate: config.scrub.rate,
   });

@@ -8,6 +8,7 @@ import type { MetadataStore } from "@cache-registry/storage/metadata-store/metad
 import type { UpstreamRepository } from "../content/repository.ts";
 import { isFresh, staleWarning, type TagPolicy } from "./freshness.ts";
 import { createNegativeCache } from "./negative-cache.ts";
+import { isStoreFailure, type NotStored } from "./not-stored.ts";
 import type { Outcome, PullThroughMetrics } from "./pull-through-metrics.ts";
 
 export type KnownReferrers = {
@@ -26,6 +27,7 @@ export type ReferrersSourceDeps = {
   readonly client: UpstreamClient;
   readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
   readonly metrics: PullThroughMetrics;
+  readonly notStored: NotStored;
   readonly now?: () => number;
 };
 
@@ -38,13 +40,23 @@ export function createReferrersSource(deps: ReferrersSourceDeps): ReferrersSourc
   const flights = createSingleFlight<KnownReferrers>();
   const failures = createNegativeCache({ now });
 
-  async function ask({ name, upstream, path }: UpstreamRepository, subject: Digest): Promise<KnownReferrers> {
+  /** What the store cannot take is passed on: the upstream's answer is as good. */
+  async function keep({ name, upstream }: UpstreamRepository, subject: Digest, referrers: readonly UpstreamReferrer[]) {
+    const answer = { document: JSON.stringify(referrers), checkedAt: now() };
+    await metadata.putReferrersAnswer(name, subject, answer).catch((error: unknown) => {
+      if (!isStoreFailure(error)) throw error;
+      deps.notStored("manifest", upstream, error);
+    });
+  }
+
+  async function ask(repository: UpstreamRepository, subject: Digest): Promise<KnownReferrers> {
+    const { name, upstream, path } = repository;
     const key = `${name}@${subject}`;
     const failed = failures.get(key);
     if (failed) throw failed;
     try {
       const referrers = await client.referrers({ registry: upstream, repository: path, subject });
-      await metadata.putReferrersAnswer(name, subject, { document: JSON.stringify(referrers), checkedAt: now() });
+      await keep(repository, subject, referrers);
       return { referrers, outcome: "miss" };
     } catch (error) {
       // A limit is remembered where it is counted, for as long as the upstream says; nothing for longer than once.

@@ -9,6 +9,7 @@ import { CodedError } from "@cache-registry/core/errors";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isUpstream, type LocalRepository, type Repository } from "../content/repository.ts";
+import type { MountBlob } from "../push/mount-blob.ts";
 import type { UploadSessions } from "../push/upload-sessions.ts";
 import { bodyOf } from "./body.ts";
 import { type Exchange, type Methods, refusePush } from "./exchange.ts";
@@ -18,6 +19,7 @@ export type UploadEndpoint = { readonly id: string };
 export type UploadRouteDeps = {
   readonly metadata: MetadataStore;
   readonly uploads: UploadSessions;
+  readonly mount: MountBlob;
   /** The repository that the `from` of a mount names; it must be one that the caller may read. */
   readonly resolveName: (name: string) => Repository;
 };
@@ -28,7 +30,8 @@ export function uploadsRoutes(deps: UploadRouteDeps): Methods<object> {
     async POST(exchange) {
       const repository = localOnly(exchange.repository);
       const mount = exchange.query.get("mount");
-      if (mount !== null && (await mountBlob(deps, exchange, mount))) return created(exchange, mount);
+      if (mount !== null && (await mountBlob(deps, { repository, query: exchange.query }, mount)))
+        return created(exchange, mount);
       const digest = exchange.query.get("digest");
       const algorithm = algorithmOf(exchange.query);
       if (digest === null) return accepted(exchange, await deps.uploads.begin(repository, algorithm), 0, 202);
@@ -72,15 +75,15 @@ function localOnly(repository: Repository): LocalRepository {
 
 /** True when the blob is linked now. Without `from` any local repository will do; anything else falls back to a session. */
 async function mountBlob(
-  { metadata, resolveName }: UploadRouteDeps,
-  { repository, query }: Exchange,
+  { metadata, resolveName, mount: link }: UploadRouteDeps,
+  { repository, query }: { readonly repository: LocalRepository; readonly query: URLSearchParams },
   mount: string,
 ): Promise<boolean> {
   if (!isDigest(mount)) return false;
   const from = query.get("from");
   const source = from === null ? await metadata.findLocalLink(mount) : resolveName(from).name;
   if (source === undefined || !(await metadata.isLinked(source, mount))) return false;
-  return metadata.linkBlob({ repository, digest: mount, now: Date.now() });
+  return link(repository, mount);
 }
 
 /** Spec, end-4c: what the blob's digest will be made with, so that it is hashed as it arrives. */
