@@ -40,6 +40,13 @@ describe("SQLite statements", () => {
     expect(scans(db, "SELECT 1 FROM blob_links WHERE touched_at = 1")).toHaveLength(1);
   });
 
+  it("read a page of the catalog from its index alone", () => {
+    const { db, texts } = statements();
+    const catalog = texts.find((text) => /FROM repositories .*ORDER BY name/.test(text)) ?? "";
+    const [step] = db.prepare(`EXPLAIN QUERY PLAN ${catalog}`).all() as { detail: string }[];
+    expect(step?.detail).toContain("USING COVERING INDEX repositories_with_manifests");
+  });
+
   it("sort nothing: pages come out of their index in order", () => {
     const { db, texts } = statements();
     const sorted = texts.filter((text) =>

@@ -2,9 +2,10 @@ import type { DatabaseSync } from "node:sqlite";
 import { FIRST_SCHEMA } from "./0001-first.ts";
 import { REFERRERS_SCHEMA } from "./0002-referrers.ts";
 import { EVICTION_SCHEMA } from "./0003-eviction.ts";
+import { CATALOG_SCHEMA } from "./0004-catalog.ts";
 
 /** In the order of their application, forward only; a published one is never edited. `user_version` counts those applied. */
-const MIGRATIONS: readonly string[] = [FIRST_SCHEMA, REFERRERS_SCHEMA, EVICTION_SCHEMA];
+const MIGRATIONS: readonly string[] = [FIRST_SCHEMA, REFERRERS_SCHEMA, EVICTION_SCHEMA, CATALOG_SCHEMA];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
