@@ -15,6 +15,7 @@ import type { Repository } from "./content/repository.ts";
 import type { BlobSource } from "./pull-through/blob-source.ts";
 import { ALONE, createLeadership, type Leadership } from "./replicas/leadership.ts";
 import { createLeases, type Leases, REPLICAS } from "./replicas/leases.ts";
+import { removeLeftovers } from "./replicas/leftovers.ts";
 import { addPeerRoutes } from "./replicas/peer-routes.ts";
 import { createPeers } from "./replicas/peers.ts";
 import { createShareFetch, type ShareFetch } from "./replicas/shared-fetch.ts";
@@ -87,7 +88,8 @@ export async function composeReplicas(config: RegistryConfig, deps: Deps): Promi
     digestLock: createPostgresDigestLock(session),
     together: createTogether(leases),
     leadership(blobs) {
-      const leadership = createLeadership({ leases, logger, onElected: () => tidy(leases, blobs, logger) });
+      const onElected = (signal: AbortSignal) => removeLeftovers({ leases, blobs, logger }, signal);
+      const leadership = createLeadership({ leases, logger, onElected });
       deps.metrics.gauge({
         name: "leader",
         help: "1 at the replica that collects",
@@ -150,11 +152,4 @@ function composePeers(
 async function youngest(leases: Leases): Promise<Date | undefined> {
   const replicas = await leases.list(REPLICAS);
   return replicas.length === 0 ? undefined : new Date(Math.max(...replicas.map(({ since }) => since)));
-}
-
-/** What replicas that are gone left in a file system that all share. */
-async function tidy(leases: Leases, blobs: BlobStore, logger: Logger): Promise<void> {
-  const alive = async () => new Set((await leases.list(REPLICAS)).map(({ holder }) => holder));
-  const removed = (await blobs.removeLeftovers?.(alive)) ?? 0;
-  if (removed > 0) logger.info({ removed }, "removed what replicas that are gone left behind");
 }

@@ -18,8 +18,8 @@ export const ALONE: Leadership = { leads: () => true, start: () => undefined, st
 export function createLeadership(deps: {
   readonly leases: Leases;
   readonly logger: Logger;
-  /** When this replica becomes the leader. */
-  readonly onElected: () => Promise<void>;
+  /** When this replica becomes the leader. May take long; ends when the signal aborts. */
+  readonly onElected: (signal: AbortSignal) => Promise<void>;
   /** Milliseconds, shorter for tests. */
   readonly retryEvery?: number;
 }): Leadership {
@@ -27,6 +27,7 @@ export function createLeadership(deps: {
   const stopping = new AbortController();
   let held: HeldLease | undefined;
   let loop: Promise<void> = Promise.resolve();
+  let following: Promise<unknown> = Promise.resolve();
 
   async function campaign(): Promise<void> {
     if (held && !held.lost) return;
@@ -36,7 +37,10 @@ export function createLeadership(deps: {
     if (!("held" in answer)) return;
     held = answer.held;
     logger.info("this replica leads: it collects what nobody needs");
-    await onElected();
+    const began = onElected(stopping.signal).catch((err: unknown) => {
+      if (!stopping.signal.aborted) logger.warn({ err }, "what a new leader does failed");
+    });
+    following = Promise.all([following, began]);
   }
 
   return {
@@ -52,6 +56,7 @@ export function createLeadership(deps: {
     async stop() {
       stopping.abort();
       await loop;
+      await following;
       await held?.release();
     },
   };

@@ -67,6 +67,18 @@ describe("filesystem blob store of many replicas", () => {
     await living.close();
     expect(await readdir(join(path, "replicas"))).toEqual([]);
   });
+
+  it("go on when another took them for gone", async () => {
+    const path = await newFolder();
+    const store = createFilesystemBlobStore({ path, replica: "cut-off" });
+    await store.start();
+    await rm(join(path, "replicas", "cut-off"), { recursive: true });
+    const digest = await writeBlob(store, content(100));
+    expect(await store.stat(digest)).toEqual({ size: 100 });
+    await rm(join(path, "replicas", "cut-off"), { recursive: true });
+    await (await store.openUpload("session")).close();
+    await store.close();
+  });
 });
 
 describe("filesystem blob store", () => {

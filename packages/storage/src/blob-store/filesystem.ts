@@ -8,7 +8,7 @@ import {
   type DigestAlgorithm,
   isDigest,
 } from "@cache-registry/core/digest";
-import { BlobMissingError, type BlobStore, type ByteRange, type ByteReader } from "./blob-store.ts";
+import { BlobMissingError, type BlobStore, type BlobWriter, type ByteRange, type ByteReader } from "./blob-store.ts";
 import { errnoOf, isAbsent, storeError } from "./filesystem-errors.ts";
 import { emptyFolder, listUploads, makeFolder, statFile } from "./filesystem-folders.ts";
 import { createLayout, type Layout, MARKERS } from "./filesystem-layout.ts";
@@ -90,6 +90,16 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
     return { path: layout().blob(digest), syncFolder: () => folder.sync() };
   }
 
+  /** The folders may have gone: another replica takes this one for gone when it has not reached the database for long. */
+  async function openWriter(kind: "ingest" | "upload", path: () => string): Promise<BlobWriter> {
+    const open = () => openFileWriter({ path: path(), kind, destination });
+    return open().catch(async (error: unknown) => {
+      if (!isAbsent(error)) throw error;
+      for (const folder of layout().folders) await makeFolder(folder);
+      return open();
+    });
+  }
+
   return {
     async start() {
       // The root itself may be a link, to another disk for example; what lies below may not.
@@ -126,12 +136,8 @@ export function createFilesystemBlobStore({ path, replica }: FilesystemOptions):
     publicPath: async (digest) => `blobs/${digest.replace(":", "/")}`,
     open: async (digest, range) => openReader(layout().blob(digest), digest, range),
 
-    async create() {
-      return openFileWriter({ path: layout().newIngest(), kind: "ingest", destination });
-    },
-    async openUpload(id) {
-      return openFileWriter({ path: layout().upload(id), kind: "upload", destination });
-    },
+    create: async () => openWriter("ingest", layout().newIngest),
+    openUpload: async (id) => openWriter("upload", () => layout().upload(id)),
     async removeUpload(id) {
       await rm(layout().upload(id), { force: true });
     },
