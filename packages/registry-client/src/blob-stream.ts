@@ -13,6 +13,8 @@ export type BlobStreamOptions = {
   readonly onBytes?: ((count: number) => void) | undefined;
   /** Called once when the stream ends in whatever way. */
   readonly onEnd: () => void;
+  /** Called when what the upstream sent broke off, stood still or made no sense. */
+  readonly onBroken?: (() => void) | undefined;
 };
 
 /**
@@ -20,7 +22,7 @@ export type BlobStreamOptions = {
  * not verified.
  */
 export function createBlobStream(body: Readable, options: BlobStreamOptions): Readable {
-  const { registry, offset, size, signal, onBytes, onEnd } = options;
+  const { registry, offset, size, signal, onBytes, onEnd, onBroken } = options;
   let position = offset;
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -37,7 +39,10 @@ export function createBlobStream(body: Readable, options: BlobStreamOptions): Re
     destroy(error, done) {
       if (error === null) done(null);
       else if (signal?.aborted) done(signal.reason instanceof Error ? signal.reason : error);
-      else done(failureOf(error, registry));
+      else {
+        onBroken?.();
+        done(failureOf(error, registry));
+      }
     },
   });
   // Whoever reads it learns of a failure; one that comes before anyone does must not end the process.

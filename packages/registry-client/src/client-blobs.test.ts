@@ -127,4 +127,30 @@ describe("blobs", () => {
     await expect(read).rejects.toBe(reason);
     expect((await bytesOf((await client.getBlob({ ...at, digest })).stream)).length).toBe(4_000_000);
   });
+
+  it("goes on at another endpoint when one breaks off or stands still, and back when that has it not", async () => {
+    const second = await createScriptedRegistry();
+    try {
+      const bytes = randomBytes(1_000_000);
+      const digest = second.addBlob(bytes);
+      registry.addBlob(bytes);
+      registry.intercept = (request, response) => {
+        if (request.headers.range !== undefined) return false;
+        response.writeHead(200, { "content-length": bytes.length });
+        return response.write(bytes.subarray(0, 100_000)) || true;
+      };
+      const client = createClient({ upstream: { endpoints: [registry.url, second.url] } });
+      const first = await client.getBlob({ ...at, digest });
+      await expect(bytesOf(first.stream)).rejects.toEqual(failure({ kind: "timeout" }));
+      const rest = await client.getBlob({ ...at, digest, offset: 100_000 });
+      expect((await bytesOf(rest.stream)).equals(bytes.subarray(100_000))).toBe(true);
+      expect([registry.requests.length, second.requests.length]).toEqual([1, 1]);
+      second.intercept = (_request, response) => response.writeHead(404).end() && true;
+      const again = await client.getBlob({ ...at, digest, offset: 100_000 });
+      expect((await bytesOf(again.stream)).equals(bytes.subarray(100_000))).toBe(true);
+      expect([registry.requests.length, second.requests.length]).toEqual([2, 2]);
+    } finally {
+      await second.stop();
+    }
+  });
 });

@@ -4,13 +4,15 @@ import type { Environment } from "@cache-registry/runtime/cloud-identity/cloud-r
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";
+import { readBlobRange } from "./blob-answer.ts";
 import { createBlobStream } from "./blob-stream.ts";
-import { discard, headerOf, isEncoded } from "./body.ts";
+import { headerOf } from "./body.ts";
+import { createBrokenBodies } from "./broken-bodies.ts";
 import { createClientMetrics } from "./client-metrics.ts";
 import type { Resolve } from "./connector.ts";
-import { parseContentLength, parseContentRange } from "./content-range.ts";
+import { parseContentLength } from "./content-range.ts";
 import { createExchange } from "./exchange.ts";
-import { failureOf, failureOfStatus } from "./failure.ts";
+import { failureOf } from "./failure.ts";
 import type { ProxyFor } from "./forward-proxy/forward-proxy.ts";
 import { createListReferrers } from "./list-referrers.ts";
 import { type ManifestHead, readManifest, readManifestHead, type UpstreamManifest } from "./manifest-answer.ts";
@@ -20,7 +22,7 @@ import type { UpstreamReferrer } from "./referrers.ts";
 import { tryEndpoints } from "./retry.ts";
 import { createTokenSource } from "./token.ts";
 import { createTraffic, type Traffic } from "./traffic/traffic.ts";
-import { createTransport, type TransportResponse } from "./transport.ts";
+import { createTransport } from "./transport.ts";
 import { findUpstream, isListed, type Upstream, type UpstreamPolicy } from "./upstream.ts";
 import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
 
@@ -85,10 +87,11 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
     proxyFor: options.proxyFor,
   });
   const isKnown = (registry: string): boolean => isListed(upstreams, registry);
-  const { traffic = createTraffic({ metrics: options.metrics, isListed: isKnown }) } = options;
+  const { traffic = createTraffic({ metrics: options.metrics, logger, isListed: isKnown }) } = options;
   const exchange = createExchange({ transport, authorizer, traffic, logger });
   const metrics = createClientMetrics(options.metrics);
   const known = new Map(upstreams.map(({ registry }) => [registry, findUpstream(upstreams, registry)]));
+  const brokenBodies = createBrokenBodies();
   const unlisted = createRecentMap<string, Upstream>(MAX_UNLISTED);
 
   /** Whoever names registries in requests must not fill the metrics with them. */
@@ -124,7 +127,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
         priority,
       });
       metrics.waited(label, kind, (performance.now() - asked) / 1000);
-      const value = await question.read(response, upstream);
+      const value = await question.read(response, { timeouts: upstream.timeouts, endpoint });
       metrics.answered(label, kind, "ok");
       visit.succeeded();
       return value;
@@ -140,8 +143,11 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
 
   async function ask<Value>(question: Question<Value>): Promise<Value> {
     const upstream = upstreamOf(question.registry);
+    const endpoints = brokenBodies.last(upstream.endpoints, question);
     return tryEndpoints({
-      endpoints: upstream.endpoints,
+      endpoints,
+      // Who had it and broke off may still have it when the others do not.
+      untilLast: endpoints !== upstream.endpoints,
       task: (endpoint) => askEndpoint(question, upstream, endpoint),
       signal: question.signal,
       onFailure: (endpoint, err) =>
@@ -198,18 +204,19 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   }
 
   async function getBlob(request: BlobRangeRequest): Promise<UpstreamBlob> {
-    const { registry, digest, offset = 0, signal, priority } = request;
+    const { registry, repository, digest, offset = 0, signal, priority } = request;
+    const resource = `blobs/${digest}`;
     const upstream = upstreamOf(registry);
     const release = await traffic.slots(upstream).acquire({ signal, priority });
     try {
       return await ask({
         ...request,
         kind: "blob",
-        resource: `blobs/${digest}`,
+        resource,
         method: "GET",
         headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
-        read: async (response) => {
-          const { start, size } = await rangeOf(response, offset, registry);
+        read: async (response, { endpoint }) => {
+          const { start, size } = await readBlobRange(response, offset, registry);
           const onBytes = (count: number): void => metrics.received(labelOf(registry), count);
           const stream = createBlobStream(response.body, {
             registry,
@@ -218,6 +225,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
             signal,
             onBytes,
             onEnd: release,
+            onBroken: () => brokenBodies.note(endpoint, { registry, repository, resource }),
           });
           return { offset: start, size, stream };
         },
@@ -229,21 +237,4 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   }
 
   return { headManifest, getManifest, referrers, headBlob, getBlob, close: () => transport.close() };
-}
-
-/** Where the body of a blob's answer starts, and how long the whole is. @throws UpstreamError invalid */
-async function rangeOf(
-  response: TransportResponse,
-  wanted: number,
-  registry: string,
-): Promise<{ start: number; size: number | undefined }> {
-  const { statusCode: status, headers } = response;
-  const length = parseContentLength(headerOf(headers, "content-length"));
-  const range = status === 206 ? parseContentRange(headerOf(headers, "content-range")) : undefined;
-  if (!isEncoded(headers)) {
-    if (status === 200) return { start: 0, size: length };
-    if (range && range.start <= wanted) return { start: range.start, size: range.size };
-  }
-  await discard(response);
-  throw failureOfStatus({ registry, status: status === 206 ? 416 : status });
 }

@@ -48,7 +48,7 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
   let current = settings;
   let targets = createTargetResolver(settings);
   const isKnown = (registry: string): boolean => isListed(current.upstreams, registry);
-  const traffic = createTraffic({ metrics, isListed: isKnown });
+  const traffic = createTraffic({ metrics, logger, isListed: isKnown });
   const showChecks = createUpstreamChecks(options.health, traffic);
   showChecks(settings.upstreams);
   const live = createLiveClient<UpstreamSettings>(

@@ -18,6 +18,9 @@ export type RepositoryRequest = {
 export type ManifestRequest = RepositoryRequest & { readonly reference: string };
 export type ReferrersRequest = RepositoryRequest & { readonly subject: Digest };
 
+/** Whose answer it is. */
+export type AnswerOf = { readonly timeouts: Upstream["timeouts"]; readonly endpoint: URL };
+
 /** One request to an upstream, whichever of its endpoints answers. */
 export type Question<Value> = RepositoryRequest & {
   readonly kind: Resource;
@@ -25,5 +28,5 @@ export type Question<Value> = RepositoryRequest & {
   readonly method: "GET" | "HEAD";
   readonly headers?: Readonly<Record<string, string>>;
   /** Reads the answer; its failures count as the endpoint's. */
-  readonly read: (response: TransportResponse, upstream: Upstream) => Promise<Value>;
+  readonly read: (response: TransportResponse, from: AnswerOf) => Promise<Value>;
 };

@@ -29,6 +29,8 @@ export function isWorthAnotherEndpoint(error: UpstreamError): boolean {
 export type Tries<Value> = {
   readonly endpoints: readonly string[];
   readonly task: (endpoint: URL) => Promise<Value>;
+  /** Whatever one says, the next is tried. */
+  readonly untilLast?: boolean;
   readonly signal?: AbortSignal | undefined;
   /** Told of every failure, also of those that another try makes good. */
   readonly onFailure?: (endpoint: URL, error: UpstreamError) => void;
@@ -66,9 +68,10 @@ export async function tryEndpoints<Value>(tries: Tries<Value>): Promise<Value> {
     } catch (error) {
       failure = error;
       if (!isUpstreamError(error)) throw error;
+      if (error.kind === "rate-limited") limited ??= error;
+      if (tries.untilLast) continue;
       if (limited && isAbsence(error)) throw limited;
       if (!isWorthAnotherEndpoint(error)) throw error;
-      if (error.kind === "rate-limited") limited ??= error;
     }
   }
   throw failure;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { createLimiter, type Limiter } from "@cache-registry/runtime/limiter";
+import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import type { WaitOptions } from "@cache-registry/runtime/wait-queue";
 import { createRecentMap } from "../recent-map.ts";
@@ -52,6 +53,7 @@ export type Traffic = {
 
 export type TrafficOptions = {
   readonly metrics?: Metrics | undefined;
+  readonly logger?: Logger | undefined;
   readonly isListed?: (registry: string) => boolean;
   /** Milliseconds; monotonic. */
   readonly now?: () => number;
@@ -83,7 +85,7 @@ function createPerRegistry<Value, State>(create: (value: Value) => State) {
 export function createTraffic(options: TrafficOptions = {}): Traffic {
   const { now = () => performance.now(), isListed = () => true } = options;
   const memory = createEndpointMemory({ now });
-  const status = createUpstreamStatus();
+  const status = createUpstreamStatus({ logger: options.logger, isListed });
   const metrics = createTrafficMetrics(options.metrics, memory, isListed);
   const slots = createPerRegistry(createLimiter);
   const rates = createPerRegistry((rate: number): RateLimiter => createRateLimiter({ rate, now }));

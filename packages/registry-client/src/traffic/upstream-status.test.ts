@@ -1,3 +1,4 @@
+import type { Logger } from "@cache-registry/runtime/logger";
 import { beforeEach, describe, expect, it } from "vitest";
 import { findUpstream, upstreamListSchema } from "../upstream.ts";
 import { UpstreamError, type UpstreamErrorOptions } from "../upstream-error.ts";
@@ -60,6 +61,29 @@ describe("createUpstreamStatus", () => {
     // A right that is missing for one repository says that we are known.
     status.failed(manifests, error("access refused (401)", { kind: "unauthorized", status: 401 }));
     expect(status.troublesOf(upstream)).toEqual([]);
+  });
+
+  it("logs when something begins and ends, once, and only of listed upstreams", () => {
+    const lines: unknown[] = [];
+    const logger = {
+      warn: (fields: object, text: string) => lines.push([text, fields]),
+      info: (fields: object, text: string) => lines.push([text, fields]),
+    } as unknown as Logger;
+    const logging = createUpstreamStatus({ logger, isListed: (name) => name === registry, now: () => now });
+    const fields = { upstream: registry, endpoint: first, resource: "manifest" };
+    for (let times = 0; times < 3; times += 1) logging.failed(manifests, refused);
+    logging.failed({ ...manifests, registry: "made-up.example.com" }, refused);
+    logging.succeeded(manifests);
+    logging.succeeded(manifests);
+    // Again at once: the log has it already.
+    logging.failed(manifests, refused);
+    logging.succeeded(manifests);
+    logging.failed(manifests, error("too many requests", { kind: "rate-limited", status: 429, retryAfter: 7_000 }));
+    expect(lines).toEqual([
+      ["upstream: not answering", { ...fields, reason: "connection refused" }],
+      ["upstream works again", { ...fields, was: "not answering", since: now.toISOString() }],
+      ["upstream: limits us", { ...fields, reason: "retry after 7000 ms" }],
+    ]);
   });
 
   it("names the endpoint where there are several, and knows only those of the configuration", () => {
