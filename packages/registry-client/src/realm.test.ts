@@ -24,6 +24,8 @@ describe("judgeRealm", () => {
     ["https://10.0.0.1", "https://9.0.0.1/token"],
     ["https://registry", "https://other/token"],
     ["https://acme.jfrog.io", "https://evil.jfrog.io/token"],
+    ["https://registry.10.0.0.1.nip.io", "https://evil.192.0.2.1.nip.io/token"],
+    ["https://acme.azurecontainerapps.io", "https://evil.azurecontainerapps.io/token"],
     ["https://harbor.a.svc.cluster.local", "https://evil.b.svc.cluster.local/token"],
   ])("%s asks %s anonymously only", (endpoint, realm) => {
     expect(judgeRealm(realm, new URL(endpoint))).toMatchObject({ url: new URL(realm), trusted: false });

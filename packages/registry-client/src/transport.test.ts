@@ -79,3 +79,25 @@ describe("TLS", () => {
     await expect(ask({ caFile: file("missing.crt") })).rejects.toThrow("missing.crt");
   });
 });
+
+describe("the policy public", () => {
+  it("lets nobody but a listed upstream lead to a private address, also when that is another's endpoint", async () => {
+    const [endpoint, other] = [`https://127.0.0.1:${port}`, "https://other.example.com"];
+    const upstreams = upstreamListSchema.parse([
+      { registry: "harbor.local", endpoints: [endpoint] },
+      { registry: "other.example.com", endpoints: [other] },
+    ]);
+    const transport = createTransport({ upstreams, policy: "public" });
+    transports.push(transport);
+    const from = (registry: string) =>
+      transport.send({
+        upstream: findUpstream(upstreams, registry),
+        url: new URL(`${endpoint}/admin`),
+        method: "GET",
+        headers: {},
+      });
+    await expect(from("made-up.example.com")).rejects.toMatchObject({ code: "ERR_ADDRESS_DENIED" });
+    // Dialled: it is only the certificate that is not trusted.
+    await expect(from("other.example.com")).rejects.toMatchObject({ code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
+  });
+});

@@ -68,9 +68,12 @@ export function createTransport(options: TransportOptions): Transport {
     return listedHosts.has(url.host) || upstream.tokenHosts.includes(url.host) ? "listed" : "foreign";
   }
 
-  /** Whoever listed an upstream trusts its host with any address; to a host that a request or an answer named, the policy applies. */
+  /**
+   * Whoever listed an upstream trusts its hosts with any address; to a host that a request or an answer named, the policy
+   * applies. A registry that only a request named leads to nothing private, not even to what is listed for others.
+   */
   function isGuarded(upstream: Upstream, relation: Relation): boolean {
-    if (policy === "any" || relation === "listed") return false;
+    if (policy === "any") return false;
     return relation === "foreign" || !isListed(upstreams, upstream.registry);
   }
 
