@@ -118,11 +118,16 @@ describe("a registry whose object store is away", () => {
     await registry.stop();
     await s3.stop();
     try {
-      await registry.start();
-      expect(await within(4_000, `away/start/blobs/${image.blobs[1]?.digest}`)).toBe(503);
+      // It lives and says what is wrong: nothing but pulls past it would help.
+      await registry.start("livez");
+      await eventually(async () => {
+        expect(await (await fetch(`${registry.management}/readyz`)).text()).toContain("[-] blob store:");
+        expect(await within(4_000, `away/start/blobs/${image.blobs[1]?.digest}`)).toBe(503);
+      });
     } finally {
       await s3.start();
     }
+    await eventually(async () => expect((await fetch(`${registry.management}/readyz`)).status).toBe(200));
     await expectPullable("away/start", image);
   });
 

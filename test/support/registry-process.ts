@@ -29,8 +29,8 @@ export type RegistryProcess = {
   readonly exited: Promise<number | null>;
   /** SIGKILL. */
   kill(): Promise<void>;
-  /** Starts it anew on the same folder and ports, after it ended. */
-  start(): Promise<void>;
+  /** Starts it anew on the same folder and ports, after it ended; `until` it is ready, or only lives (`/livez`). */
+  start(until?: Probe): Promise<void>;
   /** Ends it and removes its folder. */
   dispose(): Promise<void>;
 };
@@ -56,8 +56,10 @@ export function runCommand(args: readonly string[], options: { cwd: string; env?
   return { child, exited, output: () => Buffer.concat(chunks).toString("utf8") };
 }
 
-/** Waits until `/readyz` says so. @throws Error with the output when the process ends first or takes too long */
-export async function whenReady(command: RunningCommand, management: string): Promise<void> {
+export type Probe = "readyz" | "livez";
+
+/** Waits until the probe says so. @throws Error with the output when the process ends first or takes too long */
+export async function whenReady(command: RunningCommand, management: string, probe: Probe = "readyz"): Promise<void> {
   const deadline = Date.now() + 30_000;
   let code: number | null | undefined;
   void command.exited.then((exit) => {
@@ -65,7 +67,7 @@ export async function whenReady(command: RunningCommand, management: string): Pr
   });
   while (Date.now() < deadline) {
     if (code !== undefined) throw new Error(`the registry ended with ${code}:\n${command.output()}`);
-    const answer = await fetch(`${management}/readyz`).catch(() => undefined);
+    const answer = await fetch(`${management}/${probe}`).catch(() => undefined);
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
@@ -121,9 +123,9 @@ export async function startRegistryProcess(
       command.child.kill("SIGKILL");
       await command.exited;
     },
-    async start() {
+    async start(until) {
       command = runCommand(["registry", "--config", file], { cwd: directory, env });
-      await whenReady(command, management);
+      await whenReady(command, management, until);
     },
     async dispose() {
       await registry.kill();
