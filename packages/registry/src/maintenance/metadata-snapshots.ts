@@ -7,7 +7,14 @@ import { createSchedule } from "@cache-registry/runtime/schedule";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import { lockDatabase } from "@cache-registry/storage/metadata-store/sqlite-file";
 import { openSnapshotStore } from "@cache-registry/storage/snapshots/open";
-import { hasDatabase, isRestored, markRestored, restoreSnapshot } from "@cache-registry/storage/snapshots/restore";
+import {
+  hasDatabase,
+  isNew,
+  isRestored,
+  markNew,
+  restoreSnapshot,
+  settleNew,
+} from "@cache-registry/storage/snapshots/restore";
 import type { SnapshotStore } from "@cache-registry/storage/snapshots/snapshot-store";
 import { createSnapshotter, type Snapshotter } from "@cache-registry/storage/snapshots/snapshotter";
 import type { RegistryConfig } from "../config.ts";
@@ -43,20 +50,18 @@ export async function createMetadataSnapshots(deps: MetadataSnapshotsDeps): Prom
   if (metadata.driver !== "sqlite") return { restore: [], services: [], keepOrphans: async () => false };
   const { path } = metadata.sqlite;
   const store = snapshots.enabled ? await openSnapshotStore(config.storage.blobs, { logger }) : undefined;
-  let isNew = false;
   const takenAt = metrics.gauge({
     name: "metadata_snapshot_seconds",
     help: "Unix time of the newest metadata snapshot",
   });
 
   async function restore(): Promise<void> {
-    isNew = !(await hasDatabase(path));
-    if (!isNew || !store) return;
-    const { restored, refused } = await findAndRestore(store, path);
+    if (await hasDatabase(path)) return;
+    const { restored, refused } = store ? await findAndRestore(store, path) : { restored: undefined, refused: [] };
     for (const { name, reason } of refused)
       logger.error({ snapshot: name, reason }, "a metadata snapshot is not usable");
-    if (!restored) return;
-    isNew = false;
+    // A process that ends before it has looked around must not leave a database that passes for an old one.
+    if (!restored) return markNew(path);
     logger.warn({ snapshot: restored.name }, `the database was not there: restored from a snapshot; ${ADVICE}`);
   }
 
@@ -67,9 +72,10 @@ export async function createMetadataSnapshots(deps: MetadataSnapshotsDeps): Prom
       warnOnly: true,
       check: async () => ((await isRestored(path)) ? `restored or new beside older content: ${ADVICE}` : undefined),
     });
-    if (!isNew || !(await holdsAnything(blobs))) return;
-    await markRestored(path);
-    logger.warn(`the database is new and the blob store is not empty; ${ADVICE}`);
+    if (!(await isNew(path))) return;
+    const older = await holdsAnything(blobs);
+    await settleNew(path, { older });
+    if (older) logger.warn(`the database is new and the blob store is not empty; ${ADVICE}`);
   }
 
   let snapshotter: Snapshotter | undefined;

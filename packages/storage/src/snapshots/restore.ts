@@ -20,11 +20,35 @@ export async function isRestored(path: string): Promise<boolean> {
 
 /** Blobs were found beside a database that is new: the same caution. */
 export async function markRestored(path: string): Promise<void> {
-  await (await open(restoredMark(path), "a", 0o600)).close();
+  await touch(restoredMark(path));
 }
 
 export async function clearRestored(path: string): Promise<void> {
   await rm(restoredMark(path), { force: true });
+  await rm(newMark(path), { force: true });
+}
+
+/** Beside a database that is about to be made, until it was seen whether there is anything older than it. */
+const newMark = (path: string): string => `${path}.new`;
+
+/** Before the database is made: whatever happens then, it is known to be new. */
+export async function markNew(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await touch(newMark(path));
+}
+
+export async function isNew(path: string): Promise<boolean> {
+  return exists(newMark(path));
+}
+
+/** It was looked for what is older than the new database; where there is, the mark becomes that of a restored one. */
+export async function settleNew(path: string, { older }: { readonly older: boolean }): Promise<void> {
+  if (older) await rename(newMark(path), restoredMark(path));
+  else await rm(newMark(path), { force: true });
+}
+
+async function touch(path: string): Promise<void> {
+  await (await open(path, "a", 0o600)).close();
 }
 
 /** Is there a database at all? An empty file is none. */
