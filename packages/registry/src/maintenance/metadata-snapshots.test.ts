@@ -41,10 +41,10 @@ describe("a database that is new", () => {
     });
     const deps = { metrics: createMetrics({ defaultMetrics: false }), health: createHealth(), logger: silentLogger() };
     const { restore, services, keepOrphans } = await createMetadataSnapshots({ config, blobs, ...deps });
-    for (const { start: begin } of restore) await begin?.(new AbortController().signal);
+    for (const service of restore) await service.start?.(new AbortController().signal);
     await mkdir(join(folder, "db"), { recursive: true });
     await writeFile(path, "the database");
-    if (!killed) for (const { start: begin } of services) await begin?.(new AbortController().signal);
+    if (!killed) for (const service of services) await service.start?.(new AbortController().signal);
     return keepOrphans();
   }
 

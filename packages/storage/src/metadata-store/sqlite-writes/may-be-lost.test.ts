@@ -18,6 +18,8 @@ describe("writes that may be lost in a power cut", () => {
       false,
       false,
     ]);
+    const imported = { repository: cached, requireReferences: true };
+    expect(lost("putManifest", imported)).toBe(false);
     expect([lost("recordPulls", []), lost("createUpload", {})]).toEqual([true, true]);
     const kept = ["deleteManifest", "deleteTag", "unlinkBlob", "touchBlobs", "forgetBlob", "putImage"] as const;
     const collector = ["beginBlobDeletion", "finishBlobDeletion", "reviewManifest", "releaseImage"] as const;
