@@ -34,13 +34,10 @@ export function createDisk({ volume, logger }: { volume: () => Volume | undefine
   /** Sets the reserve right; the bytes that it holds then. */
   async function settle(local: Volume, free: number): Promise<number> {
     const reserved = await local.reserved();
-    if (full) {
-      if (reserved > 0) {
-        await local.releaseReserve();
-        logger.error({ free, freed: reserved }, "the disk is full: the reserve is freed, and nothing is stored");
-        return 0;
-      }
-      if (free < 2 * local.reserveBytes) return 0;
+    if (full && reserved > 0) {
+      await local.releaseReserve();
+      logger.error({ free, freed: reserved }, "the disk is full: the reserve is freed, and nothing is stored");
+      return 0;
     }
     if (reserved === local.reserveBytes || free < 2 * local.reserveBytes) return reserved;
     if (!(await local.makeReserve())) return local.reserved();
