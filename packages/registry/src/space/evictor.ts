@@ -12,7 +12,6 @@ import type { Disk } from "./disk.ts";
 import type { SpaceMetrics } from "./space-metrics.ts";
 import type { Excess } from "./watermarks.ts";
 
-/** How often the levels are looked at, in milliseconds. */
 const POLL_INTERVAL_MS = 1_000;
 /** After a walk that found nothing more to evict: how long the next one may wait, in milliseconds. */
 const REST_MS = 5_000;
@@ -45,6 +44,8 @@ export type EvictorDeps = {
   readonly metrics: SpaceMetrics;
   readonly logger: Logger;
   readonly recent?: number;
+  /** How often the levels are looked at, in milliseconds. */
+  readonly interval?: number;
   /** Is it this replica that evicts? Default: always. */
   readonly leads?: () => boolean;
 };
@@ -56,7 +57,8 @@ type Target = {
 };
 
 export function createEvictor(deps: EvictorDeps): Evictor {
-  const { metadata, reclaim, excess, underWay, metrics, logger, recent = RECENT_MS, leads = () => true } = deps;
+  const { metadata, reclaim, excess, underWay, metrics, logger } = deps;
+  const { recent = RECENT_MS, interval = POLL_INTERVAL_MS, leads = () => true } = deps;
   const stopping = new AbortController();
   const slots = createLimiter(BLOBS_AT_ONCE);
   let walking: Promise<unknown> = Promise.resolve();
@@ -159,7 +161,7 @@ export function createEvictor(deps: EvictorDeps): Evictor {
       await inTurn<unknown>(leads() ? makeRoom : () => excess("high")).catch((err: unknown) =>
         logger.error({ err }, "eviction failed; it is tried again"),
       );
-      await sleep(POLL_INTERVAL_MS, stopping.signal).catch(() => undefined);
+      await sleep(interval, stopping.signal).catch(() => undefined);
     }
   }
 

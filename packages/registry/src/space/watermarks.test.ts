@@ -4,7 +4,11 @@ import { excessOver, freeMarks, type Levels } from "./watermarks.ts";
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;
 
-function levels({ stored = 0, expected = 0, ...rest }: Partial<Levels> & { stored?: number; expected?: number }): Levels {
+function levels({
+  stored = 0,
+  expected = 0,
+  ...rest
+}: Partial<Levels> & { stored?: number; expected?: number }): Levels {
   return { cached: { stored, expected }, quota: undefined, disk: undefined, reserve: 0, ...rest };
 }
 
@@ -62,10 +66,10 @@ describe("excessOver a disk", () => {
 
 describe("freeMarks", () => {
   it.each([
-    ["parts of a common disk", 20 * GiB, 16 * MiB, 1 * GiB, 2 * GiB],
-    ["bytes of a large one", 4_096 * GiB, 16 * MiB, 2 * GiB, 4 * GiB],
-    ["two and three reserves of a small one", 256 * MiB, 16 * MiB, 32 * MiB, 48 * MiB],
-  ])("are %s", (_, total, reserve, low, high) => {
-    expect(freeMarks(total, reserve)).toEqual({ low, high });
+    ["parts of a common disk", 20 * GiB, { low: 1 * GiB, high: 2 * GiB }],
+    ["bytes of a large one", 4_096 * GiB, { low: 2 * GiB, high: 4 * GiB }],
+    ["two and three reserves of a small one", 256 * MiB, { low: 32 * MiB, high: 48 * MiB }],
+  ])("are %s", (_, total, marks) => {
+    expect(freeMarks(total, 16 * MiB)).toEqual(marks);
   });
 });
