@@ -188,6 +188,29 @@ describe("refusals", () => {
     await expect(createClient().getManifest(at)).rejects.toMatchObject({ ofCredentials: false });
   });
 
+  it("and failures of a token service or a storage do not look like the registry's own", async () => {
+    requireToken(() => "never");
+    const { host } = tokenServer;
+    await tokenServer.stop();
+    await expect(createClient().getManifest(at)).rejects.toMatchObject({
+      kind: "unreachable",
+      message: `harbor.local: its token service ${host}: connection refused`,
+    });
+    registry.intercept = (_request, response) =>
+      answerJson(response, 307, {}, { location: `${tokenServer.url}/bucket` });
+    await expect(createClient().getManifest(at)).rejects.toMatchObject({
+      kind: "unreachable",
+      message: `harbor.local: ${host}, to which it redirects: connection refused`,
+    });
+    await tokenServer.start();
+    requireToken(() => "never");
+    tokenServer.intercept = (_request, response) => answerJson(response, 429, {}, { "retry-after": "7" });
+    await expect(createClient().getManifest(at)).rejects.toMatchObject({
+      retryAfter: 7_000,
+      message: `harbor.local: its token service ${host}: too many requests`,
+    });
+  });
+
   it("of a token service that is not trusted say which, and how that is changed", async () => {
     const realm = tokenServer.url.replace("127.0.0.1", "localhost");
     requireToken(() => "never", `${realm}/token`);

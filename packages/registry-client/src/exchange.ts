@@ -3,7 +3,7 @@ import type { Priority, Urgency } from "@cache-registry/runtime/wait-queue";
 import type { Authorizer } from "./authorizer.ts";
 import { discard, headerOf } from "./body.ts";
 import { parseChallenges } from "./challenge.ts";
-import { failureOf, failureOfStatus } from "./failure.ts";
+import { failureAtPart, failureOf, failureOfStatus } from "./failure.ts";
 import { redactUrl } from "./redact.ts";
 import { isRedirect, MAX_REDIRECTS, redirectedHeaders, redirectTarget } from "./redirect.ts";
 import type { Traffic } from "./traffic/traffic.ts";
@@ -55,7 +55,8 @@ export function createExchange({ transport, authorizer, traffic, logger }: Excha
       return response;
     } catch (error) {
       signal?.throwIfAborted();
-      throw failureOf(error, upstream.registry);
+      const failure = failureOf(error, upstream.registry);
+      throw url.host === endpoint.host ? failure : failureAtPart(failure, `${url.host}, to which it redirects`);
     }
   }
 

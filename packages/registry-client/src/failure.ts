@@ -38,6 +38,14 @@ export function failureOf(error: unknown, registry: string): UpstreamError {
   return new UpstreamError(WHAT_HAPPENED[code] ?? messageOf(error), { kind, registry, cause: error });
 }
 
+/** The same failure, told of what it happened at: the registry itself may be well. `where`: such as `its token service auth.docker.io`. */
+export function failureAtPart(failure: UpstreamError, where: string): UpstreamError {
+  const { kind, registry, status, retryAfter, cause, ofCredentials, remembered } = failure;
+  const what = failure.message.replace(`${registry}: `, "");
+  const rest = { status, retryAfter, cause, ofCredentials, remembered };
+  return new UpstreamError(`${where}: ${what}`, { kind, registry, ...rest });
+}
+
 const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
 
 /** Seconds or a date, RFC 9110 §10.2.3. Milliseconds from now, or undefined. */

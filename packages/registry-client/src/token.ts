@@ -4,7 +4,7 @@ import { createSingleFlight } from "@cache-registry/runtime/single-flight";
 import { z } from "zod";
 import { readCapped } from "./body.ts";
 import { type BasicIdentity, basicAuthorization, type Identity } from "./credentials/identity.ts";
-import { failureOf, failureOfStatus } from "./failure.ts";
+import { failureAtPart, failureOf, failureOfStatus } from "./failure.ts";
 import { judgeRealm } from "./realm.ts";
 import { createRecentMap } from "./recent-map.ts";
 import type { Transport, TransportRequest } from "./transport.ts";
@@ -143,7 +143,7 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
       const retryAfter = response.headers["retry-after"];
       return { status: response.statusCode, retryAfter: typeof retryAfter === "string" ? retryAfter : undefined, body };
     } catch (error) {
-      if (!signal.aborted) throw failureOf(error, upstream.registry);
+      if (!signal.aborted) throw atService(failureOf(error, upstream.registry), asked.url);
       throw new UpstreamError("its token service took too long", { kind: "timeout", registry: upstream.registry });
     }
   }
@@ -155,7 +155,7 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
     if (status !== 200) {
       const failure = failureOfStatus({ registry, status, retryAfter });
       if (failure.kind === "unauthorized" && request.identity) throw credentialsRefused(request, status);
-      if (failure.kind !== "not-found" && failure.kind !== "invalid") throw failure;
+      if (failure.kind !== "not-found" && failure.kind !== "invalid") throw atService(failure, request.demand.realm);
       // A 404 or 400 of the token service says nothing about the content.
       throw new UpstreamError(`its token service answered ${status}`, { kind: "unauthorized", registry, status });
     }
@@ -179,6 +179,10 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
       held.delete(keyOf(request));
     },
   };
+}
+
+function atService(failure: UpstreamError, url: URL | string): UpstreamError {
+  return failureAtPart(failure, `its token service ${new URL(url).host}`);
 }
 
 function credentialsRefused({ upstream, endpoint, demand }: TokenRequest, status: number): UpstreamError {
