@@ -164,4 +164,24 @@ describe("/readyz", () => {
     }
     await eventually(async () => expect((await verbose()).status).toBe(200));
   });
+
+  it("tells of an upstream that does not answer, without being unready, and so does the log", async () => {
+    const readyz = async () => {
+      const answer = await fetch(`${registry.management}/readyz?verbose`);
+      return `${answer.status} ${(await answer.text()).split("\n").find((line) => line.includes(UPSTREAM_NAME))}`;
+    };
+    const manifest = `/v2/${NAME}/manifests/v1`;
+    await upstream.proxy.off();
+    await api.request("GET", manifest).then((response) => response.arrayBuffer());
+    expect(await readyz()).toMatch(
+      new RegExp(`^200 \\[!\\] upstream ${UPSTREAM_NAME}: not answering since \\d{4}-.*Z: \\w`),
+    );
+    await upstream.proxy.on();
+    await eventually(async () => {
+      await api.request("GET", manifest).then((response) => response.arrayBuffer());
+      expect(await readyz()).toBe(`200 [+] upstream ${UPSTREAM_NAME}: ok`);
+    });
+    expect(registry.output()).toContain('"msg":"upstream: not answering"');
+    expect(registry.output()).toContain('"msg":"upstream works again"');
+  });
 });

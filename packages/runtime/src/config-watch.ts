@@ -87,6 +87,8 @@ export function createConfigWatch<Config extends object>(options: ConfigWatchOpt
         const next = load();
         // The first look finds what the process was started with, unless it changed since.
         if (applied !== undefined || !isSameConfig(next, config)) accept(next);
+      } else if (problem !== undefined) {
+        logger.info({ file }, "configuration is again what is used");
       }
       applied = content;
       problem = undefined;
