@@ -24,7 +24,7 @@ beforeAll(async () => {
   direct = new URL(upstream.proxy.url).host;
   registry = await startRegistryProcess(upstream.configuration());
   host = new URL(registry.url).host;
-  index = await makeTestImage({ directory: join(work, "index"), layerBytes: 2_000_000, multiArch: true, ...log });
+  index = await makeTestImage({ directory: join(work, "index"), layerBytes: 30_000_000, multiArch: true, ...log });
   await mkdir(join(work, "home", ".docker"), { recursive: true });
   // Some clients refuse to start without it.
   await writeFile(join(work, "home", ".docker", "config.json"), "{}");
