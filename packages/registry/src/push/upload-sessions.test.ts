@@ -104,6 +104,24 @@ describe("createUploadSessions", () => {
     expect(await stores.metadata.isLinked("team/app", digest)).toBe(true);
   });
 
+  it("goes on with the others when a client comes back to a session that is about to be given up", async () => {
+    const rest = Promise.withResolvers<void>();
+    let writing: Promise<number> | undefined;
+    const owner = {
+      prefix: "",
+      isElsewhere: async (id: string) => {
+        writing ??= sessions.append(repository, id, { body: bodyOf(rest.promise) });
+        return false;
+      },
+    };
+    sessions = createUploadSessions({ ...stores, owner, now: () => time });
+    await sessions.begin(repository);
+    await sessions.begin(repository);
+    expect(await sessions.purge(5_000)).toBe(1);
+    rest.resolve();
+    expect(await writing).toBe(0);
+  });
+
   it("lets go of files that belong to no session", async () => {
     await (await stores.blobs.openUpload("stray")).close();
     expect(await sessions.purge(Date.now() + 1_000)).toBe(1);

@@ -151,7 +151,8 @@ export function createUploadSessions({
 
   /** True when the session was idle and is gone. */
   async function giveUp(id: string, before: number): Promise<boolean> {
-    if (claimed.has(id) || (await owner?.isElsewhere(id))) return false;
+    // Looked at last: a request that came meanwhile has the session, and is no failure of the purge.
+    if ((await owner?.isElsewhere(id)) || claimed.has(id)) return false;
     return claim(id, async () => {
       const upload = await metadata.upload(id);
       if (upload && upload.touchedAt >= before) return false;

@@ -19,9 +19,9 @@ import { localRepository, upstreamRepository } from "../content/repository.ts";
 import { type BlobSource, createBlobSource } from "../pull-through/blob-source.ts";
 import { createPullThroughMetrics } from "../pull-through/pull-through-metrics.ts";
 import { openTestStores, type TestStores } from "../test-stores.ts";
-import { createLeases } from "./leases.ts";
+import { type Acquired, createLeases, type Leases } from "./leases.ts";
 import { addPeerRoutes } from "./peer-routes.ts";
-import { createPeers } from "./peers.ts";
+import { createPeers, type Peers } from "./peers.ts";
 import { createShareFetch } from "./shared-fetch.ts";
 
 const KiB = 1024;
@@ -259,4 +259,19 @@ describe("a cold blob asked for at several replicas", () => {
     upstreams[0]?.end(bytes.subarray(300 * KiB));
     await reading.whole;
   });
+});
+
+it("a lease that comes when the fetch has ended is given back: the others would wait for nobody", async () => {
+  const answer = Promise.withResolvers<Acquired>();
+  const release = vi.fn<() => Promise<void>>(async () => {});
+  const leases = { id: "a", acquire: () => answer.promise } as Partial<Leases> as Leases;
+  const alone = { open: async (offset: number) => ({ offset, stream: new PassThrough() }), commit: async () => {} };
+  const peers = { blob: async () => "absent" as const } as Partial<Peers> as Peers;
+  const share = createShareFetch({ ...stores, leases, peers, vouch: async () => {}, logger });
+  const fetch = share({ digest, repositories: new Map([[one.name, one]]), alone });
+  const opening = fetch.open(0);
+  await fetch.end();
+  answer.resolve({ held: { name: `fetch/${digest}`, lost: false, release } });
+  await opening;
+  expect(release).toHaveBeenCalledOnce();
 });

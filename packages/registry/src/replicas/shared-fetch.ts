@@ -67,7 +67,9 @@ export function createShareFetch(deps: ShareFetchDeps): ShareFetch {
       try {
         const answer = await deps.leases.acquire(name);
         if ("other" in answer) return answer.other;
-        held = answer.held;
+        // Whoever reads on after the end has no use for it, and nobody would give it back.
+        if (ended) await answer.held.release();
+        else held = answer.held;
       } catch (err) {
         // Better two reads of the upstream than none.
         deps.logger.debug({ err, digest }, "fetching without a lease");
