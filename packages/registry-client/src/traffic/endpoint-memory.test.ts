@@ -125,3 +125,24 @@ describe("an endpoint that fails", () => {
     expect(memory.blocked()).toMatchObject([{ reason: "failing", left: 1_000 }]);
   });
 });
+
+describe("an endpoint that is tried again", () => {
+  it.each([
+    ["not-found", 404],
+    ["invalid", 400],
+    ["unauthorized", 401],
+    ["rate-limited", 429],
+  ] as const)("answers, also when it says %s: nobody else waits any longer", (kind, status) => {
+    ask(failed("unreachable", { code: "EHOSTUNREACH" }));
+    now += 1_000;
+    ask(failed(kind, { status }));
+    expect(memory.blocked().filter(({ reason }) => reason === "failing")).toEqual([]);
+  });
+
+  it("is tried by the next one when we ourselves refused", () => {
+    ask(failed("unreachable", { code: "EHOSTUNREACH" }));
+    now += 1_000;
+    ask(failed("denied-by-policy"));
+    expect(ask(undefined)).toBeUndefined();
+  });
+});

@@ -69,6 +69,11 @@ function thresholdOf(error: UpstreamError): number | undefined {
   return COSTLY.has(codeOf(error.cause)) ? 1 : CONNECTION_FAILURES;
 }
 
+/** The endpoint has said nothing: it was our policy, our limit (`rate`), or credentials that we have not. */
+function isOurs({ kind, status }: UpstreamError): boolean {
+  return kind === "denied-by-policy" || (status === undefined && (kind === "rate-limited" || kind === "unauthorized"));
+}
+
 /** The same kind of failure again, without the status and cause that would make it worth a second try. */
 function refusal({ error, until }: Block, now: number): UpstreamError {
   const { registry, kind } = error;
@@ -132,11 +137,12 @@ export function createEndpointMemory({ now = () => performance.now() } = {}): En
           if ((pauses.get(pauseKey)?.until ?? 0) <= now()) pauses.delete(pauseKey);
         },
         failed(error) {
-          // Without a status it was our own limit.
-          if (error.kind === "rate-limited" && error.status === undefined) this.abandoned();
-          else if (error.kind === "rate-limited") pause(pauseKey, who, error);
-          else if (error.kind === "not-found" || error.kind === "unauthorized") this.succeeded();
-          else countFailure(circuitKey, who, error, trial);
+          if (isOurs(error)) return this.abandoned();
+          if (thresholdOf(error) !== undefined) return countFailure(circuitKey, who, error, trial);
+          // Any other answer is one: it is there.
+          if (error.kind !== "rate-limited") return this.succeeded();
+          circuits.delete(circuitKey);
+          pause(pauseKey, who, error);
         },
         abandoned() {
           if (trial && circuits.get(circuitKey) === circuit) circuit.until = Math.min(circuit.until, now());
