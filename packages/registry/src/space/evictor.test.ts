@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createReclaim } from "../gc/reclaim.ts";
 import type { FetchUnderWay } from "../pull-through/blob-source.ts";
 import { digestOf, layerOf, openScene, type Scene } from "./test-scene.ts";
 
@@ -60,7 +61,8 @@ describe("an evictor's turn", () => {
     await scene.cache("b", { size: 400, usedAt: now - 60_000 });
     await scene.cache("c", { size: 400, usedAt: now - 50_000 });
     scene.pulled("b");
-    await scene.pass();
+    // Who removes bytes writes pulls down too: that would be too late.
+    await scene.pass({ reclaim: createReclaim({ ...scene.stores, pulls: { flush: async () => {} } }) });
     expect(await heldText()).toBe("ab");
     await scene.cache("d", { size: 400, usedAt: now - 5_000 });
     await scene.pass();
