@@ -74,6 +74,19 @@ describe("levels", () => {
     expect(await space.levels()).toMatchObject({ cached: { expected: 100 }, disk: { missing: 100 } });
   });
 
+  it("does not make room on the upstream's word alone: what it announces must come, too", async () => {
+    const GiB = 2 ** 30;
+    const expected = async (maxSize: number, size: number, received: number) => {
+      const { world, space } = setup({ maxSize });
+      world.underWay = [fetching({ size, received })];
+      return (await space.levels()).cached.expected;
+    };
+    expect(await expected(50 * GiB, 5 * GiB, 3 * GiB)).toBe(5 * GiB);
+    expect(await expected(50 * GiB, 40 * GiB, 4 * GiB)).toBe(8 * GiB);
+    expect(await expected(50 * GiB, 40 * GiB, 1)).toBe(GiB / 4 + 1);
+    expect(await expected(1_000, 10 ** 15, 1)).toBe(1);
+  });
+
   it("never counts more arrivals than were promised", async () => {
     const { space } = setup({ maxSize: 1_000, disk: volume });
     const room = await space.admit(100);

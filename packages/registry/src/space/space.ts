@@ -43,6 +43,18 @@ export type SpaceDeps = {
   readonly relieve: () => Promise<void>;
 };
 
+/** Room that is made for a fetch before its bytes are here, at least; then as much again as has come. */
+const AHEAD_BYTES = 256 * 2 ** 20;
+
+/**
+ * Bytes of a client's fetch that room is made for now. What an upstream announces costs it nothing: on its word alone the whole
+ * cache would go, and for what never fits in vain.
+ */
+function comingOf({ size, received }: Pick<FetchUnderWay, "size" | "received">, quota: number | undefined): number {
+  if (size === undefined || (quota !== undefined && size > quota)) return 0;
+  return Math.min(Math.max(0, size - received), Math.max(AHEAD_BYTES, received));
+}
+
 export function createSpace({ metadata, disk, maxSize, underWay, relieve }: SpaceDeps): Space {
   const promised = new Set<{ bytes: number }>();
   let admitting: Promise<unknown> = Promise.resolve();
@@ -61,8 +73,9 @@ export function createSpace({ metadata, disk, maxSize, underWay, relieve }: Spac
     for (const { digest, size, received, foreground } of underWay()) {
       // At its end it is stored for a moment before it is gone from the list.
       if (!foreground || (await metadata.blob(digest))) continue;
-      expected += size ?? received;
-      missing += Math.max(0, (size ?? received) - received);
+      const coming = comingOf({ size, received }, quota());
+      expected += received + coming;
+      missing += coming;
     }
     for (const { bytes } of promised) {
       expected += bytes;
