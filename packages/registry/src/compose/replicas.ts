@@ -10,19 +10,19 @@ import { createServer } from "@cache-registry/runtime/server";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import { createDigestLock, type DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
-import type { RegistryConfig } from "./config.ts";
-import type { Repository } from "./content/repository.ts";
-import type { BlobSource } from "./pull-through/blob-source.ts";
-import { ALONE, createLeadership, type Leadership } from "./replicas/leadership.ts";
-import { createLeases, type Leases, REPLICAS } from "./replicas/leases.ts";
-import { removeLeftovers } from "./replicas/leftovers.ts";
-import { addPeerRoutes } from "./replicas/peer-routes.ts";
-import { createPeers } from "./replicas/peers.ts";
-import { createShareFetch, type ShareFetch } from "./replicas/shared-fetch.ts";
-import { createTogether, type Together } from "./replicas/together.ts";
-import { createUploadOwners, forwardingUploadRoutes, type UploadOwners } from "./replicas/upload-owner.ts";
-import type { Methods } from "./routes/exchange.ts";
-import type { UploadEndpoint } from "./routes/uploads.ts";
+import type { RegistryConfig } from "../config.ts";
+import type { Repository } from "../content/repository.ts";
+import type { BlobSource } from "../pull-through/blob-source.ts";
+import { ALONE, createLeadership, type Leadership } from "../replicas/leadership.ts";
+import { createLeases, type Leases, REPLICAS } from "../replicas/leases.ts";
+import { removeLeftovers } from "../replicas/leftovers.ts";
+import { addPeerRoutes } from "../replicas/peer-routes.ts";
+import { createPeers } from "../replicas/peers.ts";
+import { createShareFetch, type ShareFetch } from "../replicas/shared-fetch.ts";
+import { createTogether, type Together } from "../replicas/together.ts";
+import { createUploadOwners, forwardingUploadRoutes, type UploadOwners } from "../replicas/upload-owner.ts";
+import type { Methods } from "../routes/exchange.ts";
+import type { UploadEndpoint } from "../routes/uploads.ts";
 
 /** What of the wiring differs between one replica and many. */
 export type Replication = {
