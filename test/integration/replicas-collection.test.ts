@@ -90,7 +90,8 @@ describe("replicas on a shared file system", () => {
     }
     expect(leads(1 - leader)).toBe(true);
     await requireImage(other.api, "gc/kept", kept);
-    await eventually(async () => expect((await readdir(join(shared, "replicas"))).length).toBe(1));
+    // Not before it is certain that it is gone.
+    await eventually(async () => expect((await readdir(join(shared, "replicas"))).length).toBe(1), 45_000);
     // Who comes back finds a leader.
     await replicas.at(leader).registry.start();
     await requireImage(replicas.at(leader).api, "gc/kept", kept);

@@ -4,8 +4,8 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import { type Leases, REPLICAS } from "./leases.ts";
 
-/** How often, and how many times, it is looked who lives, before anybody counts as gone. Milliseconds. */
-const LOOK_EVERY_MS = 60_000;
+/** How often, and how many times, it is looked who lives, before anybody counts as gone: a lease is renewed every 1.5 s. Milliseconds. */
+const LOOK_EVERY_MS = 2_000;
 const LOOKS = 10;
 
 export type LeftoverDeps = {
@@ -19,7 +19,7 @@ export type LeftoverDeps = {
 /**
  * Removes what replicas that are gone left in a file system that all share. One without a lease need not be gone: after an
  * outage of the database nobody has one, and those that live get theirs again one after the other. So whoever was seen once
- * lives, and looks that fail do not count. Takes some minutes. @throws the signal's reason
+ * lives, and looks that fail do not count. Takes half a minute. @throws the signal's reason
  */
 export async function removeLeftovers(deps: LeftoverDeps, signal: AbortSignal): Promise<void> {
   const { leases, blobs, logger, lookEvery = LOOK_EVERY_MS } = deps;
