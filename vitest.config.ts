@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // Tests wait more than they compute: one worker less than cores, the default, leaves a small machine idle.
+    maxWorkers: 3,
     projects: [
       {
         test: {
