@@ -10,7 +10,7 @@ import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { errorOf } from "../support/registry-api.ts";
-import { type Replicas, requireImage, startReplicas, untilAvailable } from "../support/replicas.ts";
+import { type Replicas, requireImage, startReplicas } from "../support/replicas.ts";
 import { type S3Server, startS3Server } from "../support/s3-server.ts";
 import { digestOf, makeImage, randomBlob } from "../support/test-content.ts";
 import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
@@ -140,7 +140,7 @@ describe("clients at several replicas", () => {
     await Promise.all(
       Array.from({ length: 6 }, async (_, index) => {
         const pushed = makeImage([2 * MiB, 300_000, 17 * MiB]);
-        await untilAvailable(() => replicas.any.pushImage("clients/raw", `v${index}`, pushed));
+        await replicas.any.pushImage("clients/raw", `v${index}`, pushed);
         await requireImage(replicas.any, "clients/raw", pushed);
       }),
     );

@@ -45,7 +45,7 @@ export async function startReplicas(options: ReplicasOptions): Promise<Replicas>
     ),
   );
   const balancer = await startBalancer(registries.map(({ url }) => url));
-  const all = registries.map((registry) => ({ registry, api: createRegistryApi(registry.url) }));
+  const all = registries.map((registry) => ({ registry, api: patient(createRegistryApi(registry.url)) }));
   return {
     all,
     at(index) {
@@ -54,7 +54,7 @@ export async function startReplicas(options: ReplicasOptions): Promise<Replicas>
       return replica;
     },
     balancer,
-    any: createRegistryApi(balancer.url, { connection: "close" }),
+    any: patient(createRegistryApi(balancer.url, { connection: "close" })),
     async dispose() {
       await balancer.close();
       await Promise.all(registries.map((registry) => registry.dispose()));
@@ -63,8 +63,16 @@ export async function startReplicas(options: ReplicasOptions): Promise<Replicas>
   };
 }
 
+/**
+ * Images are pushed as clients push them. A machine that stalls for half a second looks to a replica like a database that is
+ * gone: it answers 503 with Retry-After, which is right, and not what a test that only needs content there is about.
+ */
+function patient(api: RegistryApi): RegistryApi {
+  return { ...api, pushImage: (...args) => untilAvailable(() => api.pushImage(...args)) };
+}
+
 /** As clients do: a 503 is tried again, a few times. */
-export async function untilAvailable<Result>(task: () => Promise<Result>): Promise<Result> {
+async function untilAvailable<Result>(task: () => Promise<Result>): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await task();
