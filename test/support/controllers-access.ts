@@ -15,6 +15,7 @@ export const CLUSTER_RULES: readonly Rule[] = [
   },
   { apiGroups: ["cache-registry.enix.io"], resources: ["cachedimages/status"], verbs: ["patch"] },
   { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["nodes"], verbs: ["list", "watch"] },
   { apiGroups: [""], resources: ["namespaces"], resourceNames: ["kube-system"], verbs: ["get"] },
   { apiGroups: ["apps"], resources: ["replicasets", "statefulsets", "daemonsets"], verbs: ["list", "watch"] },
   { apiGroups: ["batch"], resources: ["cronjobs", "jobs"], verbs: ["list", "watch"] },

@@ -68,7 +68,7 @@ export function createTerm(deps: TermDeps): Term {
   const sources = createSourceIndex();
   const watches = createWatches({ ...deps, usage, timing: timing.informer });
   const { pods, images } = watches;
-  const informers = [pods, images, ...watches.owners];
+  const informers = [pods, images, watches.nodes, ...watches.owners];
   const monitor = createRegistryMonitor({ registry, logger, now, interval: timing.askRegistry });
   const clock = (): number => performance.now();
   const prewarm = createPrewarm({ registry, monitor, owner, clock, timing: timing.prewarm });

@@ -1,12 +1,13 @@
 import type { CachedImage } from "@cache-registry/kube/cached-image";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { createInformer, type Informer, type InformerTiming } from "@cache-registry/kube/informer";
-import { CACHED_IMAGES, PODS } from "@cache-registry/kube/resource";
-import type { Pod } from "@cache-registry/kube/workloads";
+import { CACHED_IMAGES, NODES, PODS } from "@cache-registry/kube/resource";
+import type { Node, Pod } from "@cache-registry/kube/workloads";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { OWNER_KINDS } from "./cached-image/consumers.ts";
 import type { Consumer, UsageIndex } from "./cached-image/usage.ts";
+import { type NodeRecord, nodeRecord } from "./node/node-record.ts";
 import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { type PodRecord, podRecord } from "./pod/pod-record.ts";
 
@@ -15,6 +16,8 @@ export type WatchesOptions = {
   readonly mode: RecordingMode;
   readonly names: CacheNames;
   readonly usage: UsageIndex;
+  /** Key of the taint whose presence on a node is recorded. */
+  readonly nodeTaint?: string | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly timing?: Partial<InformerTiming>;
@@ -25,6 +28,7 @@ export type Watches = {
   readonly pods: Informer<PodRecord, Pod>;
   readonly images: Informer<CachedImage, CachedImage>;
   readonly owners: readonly Informer<Consumer>[];
+  readonly nodes: Informer<NodeRecord, Node>;
 };
 
 export function createWatches(options: WatchesOptions): Watches {
@@ -49,7 +53,13 @@ export function createWatches(options: WatchesOptions): Watches {
     transform: (image) => ({ ...image, metadata: { ...image.metadata, managedFields: undefined } }),
   });
 
-  return { pods, images, owners };
+  const nodes = createInformer({
+    ...shared,
+    resource: NODES,
+    transform: (node) => nodeRecord(node, { taint: options.nodeTaint }),
+  });
+
+  return { pods, images, owners, nodes };
 }
 
 /** Feeds the usage index; `onUse` hears the references whose users may have changed. */

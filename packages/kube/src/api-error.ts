@@ -38,6 +38,11 @@ export function isConflict(error: unknown): boolean {
   return error instanceof ApiError && error.status === 409;
 }
 
+/** 422: the API server's validation, or a `test` of a JSON patch, says no to the object as it is now. */
+export function isInvalid(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 422;
+}
+
 /** 410: the resource version or the continue token is older than the API server's history. */
 export function isExpired(error: unknown): boolean {
   return error instanceof ApiError && error.status === 410;

@@ -26,6 +26,11 @@ export type WatchOptions = CallOptions & {
 
 export type ApplyOptions = CallOptions & { readonly fieldManager: string; readonly subresource?: string };
 
+/** RFC 6902. `test` makes the whole patch fail, with 422, when the object is not what the writer took it for. */
+export type PatchOperation =
+  | { readonly op: "test" | "replace" | "add"; readonly path: string; readonly value: unknown }
+  | { readonly op: "remove"; readonly path: string };
+
 /** https://kubernetes.io/docs/reference/using-api/api-concepts/ ("Preconditions" of DeleteOptions) */
 export type Preconditions = { readonly uid?: string; readonly resourceVersion?: string };
 
@@ -40,6 +45,12 @@ export interface KubeClient {
   update<T extends KubeObject>(resource: Resource<T>, object: T, options?: CallOptions): Promise<T>;
   /** Server-side apply, taking over fields that others own. */
   apply<T extends KubeObject>(resource: Resource<T>, object: T, options: ApplyOptions): Promise<T>;
+  /** JSON patch: changes a few fields and owns none. */
+  patch<T extends KubeObject>(
+    resource: Resource<T>,
+    at: ObjectName,
+    options: CallOptions & { readonly operations: readonly PatchOperation[] },
+  ): Promise<T>;
   delete(
     resource: Resource<KubeObject>,
     at: ObjectName,
@@ -107,6 +118,14 @@ export function clientOver(transport: Transport, namespace?: string): KubeClient
         body: object,
       });
     },
+    patch: (resource, at, options) =>
+      typed({
+        ...call(options),
+        method: "PATCH",
+        path: objectPath(resource, at),
+        contentType: "application/json-patch+json",
+        body: options.operations,
+      }),
     delete: async (resource, at, options = {}) => {
       const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: options.preconditions };
       await transport.request({ ...call(options), method: "DELETE", path: objectPath(resource, at), body });

@@ -2,12 +2,14 @@ import { API_GROUP, API_VERSION } from "@cache-registry/core/labels";
 import type { CachedImage } from "./cached-image.ts";
 import type { KubeObject } from "./object.ts";
 import type {
+  ConfigMap,
   CronJob,
   DaemonSet,
   Deployment,
   Job,
   Lease,
   Namespace,
+  Node,
   Pod,
   ReplicaSet,
   Secret,
@@ -29,6 +31,8 @@ export type ObjectName = { readonly name: string; readonly namespace?: string };
 
 export const PODS: Resource<Pod> = core("pods", "Pod");
 export const NAMESPACES: Resource<Namespace> = { ...core("namespaces", "Namespace"), namespaced: false };
+export const NODES: Resource<Node> = { ...core("nodes", "Node"), namespaced: false };
+export const CONFIG_MAPS: Resource<ConfigMap> = core("configmaps", "ConfigMap");
 export const SECRETS: Resource<Secret> = core("secrets", "Secret");
 export const REPLICA_SETS: Resource<ReplicaSet> = namespaced("apps", "replicasets", "ReplicaSet");
 export const DEPLOYMENTS: Resource<Deployment> = namespaced("apps", "deployments", "Deployment");

@@ -32,6 +32,12 @@ export type Job = KubeObject & {
 };
 
 export type Namespace = KubeObject;
+/** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/node-v1/ */
+export type Node = KubeObject & {
+  spec?: { unschedulable?: boolean; taints?: { key: string; value?: string; effect: string }[] };
+  status?: { conditions?: { type: string; status: string }[] };
+};
+export type ConfigMap = KubeObject & { data?: Record<string, string> };
 /** `data` is base64. */
 export type Secret = KubeObject & { type?: string; data?: Record<string, string> };
 
