@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureDebianPackages } from "../tools/debian.ts";
 import { ensureTools } from "../tools/ensure.ts";
-import { lockHolder, tryLock } from "../tools/lock.ts";
+import { lock, lockHolder, tryLock } from "../tools/lock.ts";
 import { createCgroup } from "./cgroups.ts";
 import { type Component, type ComponentOptions, startComponent, waitFor } from "./components.ts";
 import { ctr, removeImage, requireTool, startContainerd } from "./containerd.ts";
@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly dir?: string;
   /** Leave it running when this process ends; `stopCluster` ends it. */
   readonly keep?: boolean;
+  /** While another process runs one, wait for its end instead of giving up. */
+  readonly wait?: boolean;
   readonly log: (line: string) => void;
 }
 
@@ -67,11 +69,12 @@ export interface Cluster {
  * Starts a Kubernetes cluster of one node on this machine (root only), first ending what an earlier run left.
  * @throws Error when another process runs one, or with the end of the log of the component that failed
  */
-export async function startCluster({ dir, keep = false, log }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({ dir, keep = false, wait = false, log }: ClusterOptions): Promise<Cluster> {
   if (process.getuid?.() !== 0) throw new Error("the test cluster needs root: it makes network interfaces and mounts");
   await ensureDebianPackages(PACKAGES, { log });
   const tools = await ensureTools(TOOLS, { log });
-  const held = await tryLock(LOCK_FILE);
+  const waiting = (holder: string) => log(`waiting for process ${holder}, which runs a test cluster on this machine`);
+  const held = wait ? await lock(LOCK_FILE, waiting) : await tryLock(LOCK_FILE);
   if (!held) throw new Error(`process ${lockHolder(LOCK_FILE)} is running a test cluster on this machine`);
   const layout = layoutOf(dir);
   const state: RunState & { processes: Record<string, ProcessIdentity> } = { root: layout.root, keep, processes: {} };

@@ -10,9 +10,10 @@ import { writeHostsToml } from "../cluster/hosts-toml.ts";
 import { type Registry, startRegistry } from "../cluster/registry.ts";
 import { makeTestImage, pushTestImage } from "../cluster/test-image.ts";
 import { startUpstream, type Upstream } from "../cluster/upstream.ts";
-import { type BuiltImage, buildImage } from "../image.ts";
+import type { BuiltImage } from "../image.ts";
 import { cacheDirectory } from "../tools/cache-directory.ts";
 import { ensureTools } from "../tools/ensure.ts";
+import { builtImage } from "./built-image.ts";
 
 export const IMAGE = { registry: "cache-registry.local", repository: "cache-registry", tag: "dev" } as const;
 
@@ -45,20 +46,21 @@ export interface Stage {
 export async function openStage({ log, certManager = true }: StageOptions): Promise<Stage> {
   await ensureTools(["helm", "crane", "registry", "probe", ...(certManager ? ["cert-manager"] : [])], { log });
   const directory = join(cacheDirectory(), "stage");
-  await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { recursive: true });
-  const closers: (() => Promise<unknown>)[] = [() => rm(directory, { recursive: true, force: true })];
+  const closers: (() => Promise<unknown>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer().catch((error: unknown) => log(String(error)));
   };
   try {
-    log("building the container image");
-    const building = buildImage({
-      directory: join(directory, "image"),
-      reference: `${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}`,
-    });
-    const [cluster, image] = await Promise.all([startCluster({ log }), building]);
+    const building = builtImage(`${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}`, log);
+    // Awaited below; until then its failure is nobody's.
+    building.catch(() => undefined);
+    const cluster = await startCluster({ wait: true, log });
     closers.push(() => cluster.stop());
+    const image = await building;
+    // Only who has the cluster has the folder.
+    closers.push(() => rm(directory, { recursive: true, force: true }));
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(directory, { recursive: true });
     if (certManager) await startCertManager(cluster, { log });
     await cluster.loadImage(image.archive);
     const registry = await startRegistry({ dir: join(directory, "docker.io"), log });

@@ -2,7 +2,7 @@
  * The main job on a real cluster: kubelet, containerd, API server, cert-manager, our image as real pods. The chapters run
  * in this order on one cluster; each uses images of its own.
  */
-import { afterAll, beforeAll, describe } from "vitest";
+import { describe } from "vitest";
 import { admission } from "./chapters/admission.ts";
 import { certificate } from "./chapters/certificate.ts";
 import { coldPull } from "./chapters/cold-pull.ts";
@@ -11,7 +11,7 @@ import { expiry } from "./chapters/expiry.ts";
 import { outage } from "./chapters/outage.ts";
 import { privileges } from "./chapters/privileges.ts";
 import { uninstall } from "./chapters/uninstall.ts";
-import { openScene, type Scene } from "./scene.ts";
+import { useScene } from "./scene.ts";
 
 const VALUES = {
   cachedImagesExpiryDelay: "15s",
@@ -23,16 +23,7 @@ const VALUES = {
   },
 };
 
-let opened: Scene | undefined;
-const scene = (): Scene => {
-  if (!opened) throw new Error("the scene is not open");
-  return opened;
-};
-
-beforeAll(async () => {
-  opened = await openScene(VALUES);
-}, 900_000);
-afterAll(() => opened?.close(), 120_000);
+const scene = useScene({ values: VALUES });
 
 describe("least privilege", () => {
   privileges(scene);

@@ -1,11 +1,12 @@
 /** What the chapters share: one cluster, one release, the stand-in for docker.io. */
 
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect } from "vitest";
 import { type Pod, waitUntil } from "../../hack/stage/objects.ts";
 import { installRelease, type Release, type ReleaseOptions } from "../../hack/stage/release.ts";
-import { openStage, type Stage } from "../../hack/stage/stage.ts";
+import { openStage, type Stage, type StageOptions } from "../../hack/stage/stage.ts";
 
 export interface Scene {
   readonly stage: Stage;
@@ -41,7 +42,8 @@ export function log(line: string): void {
 
 /** What our pods said, for whoever has to find out why a chapter failed. */
 async function keepLogs({ cluster }: Stage, { name, namespace }: Release): Promise<void> {
-  const folder = fileURLToPath(new URL("../../test-results/e2e", import.meta.url));
+  const file = basename(expect.getState().testPath ?? "", ".test.ts");
+  const folder = join(fileURLToPath(new URL("../../test-results/e2e", import.meta.url)), file);
   await mkdir(folder, { recursive: true });
   for (const component of ["registry", "webhook", "controllers", "proxy"]) {
     const selector = `app.kubernetes.io/instance=${name},app.kubernetes.io/component=${component}`;
@@ -52,8 +54,32 @@ async function keepLogs({ cluster }: Stage, { name, namespace }: Release): Promi
   }
 }
 
-export async function openScene(values: Record<string, unknown>): Promise<Scene> {
-  const stage = await openStage({ log });
+export interface SceneOptions extends Omit<StageOptions, "log"> {
+  /** For the release; over those that fit it to the stage. */
+  readonly values?: Readonly<Record<string, unknown>>;
+  /** False: nothing is installed before a chapter says so (`scene.install`). */
+  readonly install?: boolean;
+}
+
+/**
+ * A scene for all tests of a file: opened before the first, closed after the last, with the logs of our pods in
+ * test-results/e2e/<file>.
+ */
+export function useScene(options: SceneOptions = {}): () => Scene {
+  let opened: Scene | undefined;
+  // Other processes of this machine may have the cluster for a while.
+  beforeAll(async () => {
+    opened = await openScene(options);
+  }, 2_400_000);
+  afterAll(() => opened?.close(), 120_000);
+  return () => {
+    if (!opened) throw new Error("the scene is not open");
+    return opened;
+  };
+}
+
+async function openScene({ values = {}, install = true, ...options }: SceneOptions): Promise<Scene> {
+  const stage = await openStage({ ...options, log });
   const { kubectl } = stage.cluster;
   let release: Release | undefined;
 
@@ -98,7 +124,7 @@ export async function openScene(values: Record<string, unknown>): Promise<Scene>
     },
   };
   try {
-    await scene.install();
+    if (install) await scene.install();
     return scene;
   } catch (error) {
     await stage.close();
