@@ -2,13 +2,17 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { chartReadme, chartSchema, chartValuesDocument } from "./generate-chart.ts";
 import { crdTemplate } from "./generate-crd.ts";
 import { configurationDocument } from "./generate-docs.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   "charts/cache-registry/templates/crd/cachedimages.yaml": crdTemplate,
+  "charts/cache-registry/values.schema.json": chartSchema,
+  "charts/cache-registry/README.md": chartReadme,
   "docs/configuration.md": configurationDocument,
+  "docs/values.md": chartValuesDocument,
 };
 
 const check = process.argv.includes("--check");
