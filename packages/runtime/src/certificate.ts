@@ -1,15 +1,12 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { type FSWatcher, watch } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { createSecureContext, type Server } from "node:tls";
 import { messageOf } from "@cache-registry/core/errors";
 import { ConfigError } from "./config.ts";
+import { watchFiles } from "./file-watch.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** A mounted Secret is swapped by several file operations; they are read together after this pause. */
-const SETTLE = 100;
 const DEFAULT_POLL_INTERVAL = 10_000;
 
 export type CertificatePair = { readonly cert: Buffer; readonly key: Buffer };
@@ -123,29 +120,6 @@ export async function createCertificate(options: CertificateOptions): Promise<Ce
     },
     reload: reloadInTurn,
     close: stopWatching,
-  };
-}
-
-/** Calls back soon after a change near the files, and at each interval anyway: content decides, not notifications. */
-function watchFiles(files: readonly string[], interval: number, look: () => void): () => void {
-  let settle: NodeJS.Timeout | undefined;
-  const soon = (): void => {
-    clearTimeout(settle);
-    settle = setTimeout(look, SETTLE).unref();
-  };
-  const watchers = [...new Set(files.map((file) => dirname(file)))].flatMap((directory): FSWatcher[] => {
-    try {
-      // A watcher that fails later is no loss: the poll goes on.
-      return [watch(directory, { persistent: false }, soon).on("error", () => {})];
-    } catch {
-      return [];
-    }
-  });
-  const poll = setInterval(look, interval).unref();
-  return () => {
-    clearInterval(poll);
-    clearTimeout(settle);
-    for (const watcher of watchers) watcher.close();
   };
 }
 

@@ -13,6 +13,7 @@ import type { FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AdmissionAnswer } from "./admission-review.ts";
 import { createApp } from "./app.ts";
+import { UNGATED } from "./cluster-state/cluster-view.ts";
 import { createReviewer } from "./review-pod.ts";
 import { testPod } from "./testing/pods.ts";
 import { patchIn, testRequest, testReview } from "./testing/reviews.ts";
@@ -86,7 +87,14 @@ beforeAll(async () => {
   const [logger, metrics] = [silentLogger(), createMetrics({ defaultMetrics: false })];
   const files = { certFile: path("tls.crt"), keyFile: path("tls.key") };
   certificate = await createCertificate({ ...files, name: "webhook", logger, metrics, pollInterval: 50 });
-  const review = createReviewer({ mode: "rewrite", rules: testRules(), logReviews: true, logger, metrics });
+  const review = createReviewer({
+    mode: "rewrite",
+    rules: testRules(),
+    cluster: () => UNGATED,
+    logReviews: true,
+    logger,
+    metrics,
+  });
   server = createApp({ review, logger, metrics, certificate });
   await listen(server, { host: "127.0.0.1", port: 0 });
   port = (server.server.address() as AddressInfo).port;

@@ -4,6 +4,8 @@ import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createApp } from "./app.ts";
+import { createClusterStateFile } from "./cluster-state/cluster-state-file.ts";
+import { UNGATED } from "./cluster-state/cluster-view.ts";
 import type { WebhookConfig } from "./config.ts";
 import { createEligibilityRules } from "./eligibility/rules.ts";
 import { createReviewer } from "./review-pod.ts";
@@ -20,7 +22,10 @@ export async function composeWebhook(config: WebhookConfig, logger: Logger): Pro
   const managementCertificate = await openCertificate("management", config.management.tls, { logger, metrics });
   health.addCheck({ name: "certificate", warnOnly: true, check: () => whyExpired(certificate, new Date()) });
 
+  const { clusterStateFile: file } = config;
+  const clusterState = file === undefined ? undefined : createClusterStateFile({ file, logger, metrics, health });
   const review = createReviewer({
+    cluster: () => clusterState?.view() ?? UNGATED,
     mode: config.mode,
     rules: createEligibilityRules(config),
     logReviews: config.log.access,
@@ -32,6 +37,7 @@ export async function composeWebhook(config: WebhookConfig, logger: Logger): Pro
   return {
     health,
     services: [
+      ...(clusterState ? [clusterState.service] : []),
       { name: "certificates", stop: () => closeAll([certificate, managementCertificate]) },
       serverService({ name: "management", server: management, listen: config.management }),
       serverService({ name: "webhook", server: app, listen: config.listen }),

@@ -10,6 +10,7 @@ it("has the defaults of the design", () => {
     mode: "rewrite",
     endpoint: "localhost:7439",
     registries: [],
+    registriesWithCredentials: [],
     images: {
       allow: [],
       deny: [],
@@ -20,6 +21,7 @@ it("has the defaults of the design", () => {
     owners: {
       allow: ["apps/ReplicaSet", "apps/StatefulSet", "apps/DaemonSet", "batch/Job", "v1/ReplicationController", "none"],
     },
+    optIn: false,
     dryRun: false,
     shutdown: { grace: 0, drainTimeout: 25_000 },
     log: { level: "info", access: true },
@@ -50,6 +52,9 @@ it.each([
   ["privateImages", { privateImages: { mode: "copy" } }],
   ["owners", { owners: { allow: ["ReplicaSet"] } }],
   ["owners", { owners: { allow: ["apps/v1/ReplicaSet"] } }],
+  ["registriesWithCredentials", { registriesWithCredentials: ["https://ghcr.io"] }],
+  ["clusterStateFile", { clusterStateFile: "" }],
+  ["optIn", { optIn: "namespace" }],
   ["dryRun", { dryRun: "yes" }],
   ["clusterstate", { clusterstate: {} }],
 ])("refuses a bad %s: %j", (key, keys) => {

@@ -1,5 +1,6 @@
 import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
 import {
+  filePath,
   listenSchema,
   logSchema,
   managementSchema,
@@ -65,6 +66,17 @@ export const WebhookConfig = z.strictObject({
     .describe(
       "Upstreams that the registry lists: a name without a dot, such as harbor:5000, is rewritten only when listed",
     ),
+  registriesWithCredentials: z
+    .array(registryName())
+    .prefault([])
+    .describe(
+      "Upstreams for which the registry holds credentials: rewritten although they are in images.nodeCredentials",
+    ),
+  clusterStateFile: filePath()
+    .optional()
+    .describe(
+      "What the controllers publish: is the cache healthy, which owners are left alone. Unset: no gate. While it is missing or not valid, nothing is rewritten",
+    ),
   images: imagesSchema,
   privateImages: privateImagesSchema,
   owners: section({
@@ -81,6 +93,10 @@ export const WebhookConfig = z.strictObject({
       .meta({ allowed: OWNER_HINT })
       .describe("Controllers whose pods are rewritten; none: pods without a controller"),
   }),
+  optIn: z
+    .boolean()
+    .default(false)
+    .describe("Only pods with the label cache-registry.enix.io/image-caching-policy: cache"),
   dryRun: z.boolean().default(false).describe("Only report in the annotation and the log what would be rewritten"),
   shutdown: shutdownSchema(),
   log: logSchema(),

@@ -23,6 +23,7 @@ export type Volume = z.infer<typeof Volume>;
 const OwnerReference = z.looseObject({
   apiVersion: z.string(),
   kind: z.string(),
+  name: z.string().optional(),
   controller: z.boolean().nullish(),
 });
 

@@ -2,6 +2,7 @@ import { createLogger } from "@cache-registry/runtime/logger";
 import { createMetrics } from "@cache-registry/runtime/metrics";
 import { describe, expect, it } from "vitest";
 import type { AdmissionRequest } from "./admission-review.ts";
+import { UNGATED } from "./cluster-state/cluster-view.ts";
 import { createReviewer, type ReviewerDeps } from "./review-pod.ts";
 import { controller, testPod } from "./testing/pods.ts";
 import { patchIn, testRequest } from "./testing/reviews.ts";
@@ -12,7 +13,15 @@ function setUp(deps: Partial<ReviewerDeps> = {}) {
   const destination = { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) };
   const logger = createLogger({ component: "webhook", destination });
   const metrics = createMetrics({ defaultMetrics: false });
-  const reviewer = createReviewer({ mode: "rewrite", rules: testRules(), logReviews: true, logger, metrics, ...deps });
+  const reviewer = createReviewer({
+    mode: "rewrite",
+    rules: testRules(),
+    cluster: () => UNGATED,
+    logReviews: true,
+    logger,
+    metrics,
+    ...deps,
+  });
   const review = (keys: Partial<AdmissionRequest> = {}) => reviewer(testRequest(keys));
   return { review, lines, metrics };
 }

@@ -1,6 +1,7 @@
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { type AdmissionAnswer, type AdmissionRequest, allow, allowWith } from "./admission-review.ts";
+import type { ClusterView } from "./cluster-state/cluster-view.ts";
 import { exclusionOf } from "./eligibility/eligibility.ts";
 import type { EligibilityRules } from "./eligibility/rules.ts";
 import type { ImageVerdict } from "./mutation/image-verdict.ts";
@@ -9,7 +10,7 @@ import { type JsonPatch, patchOf } from "./mutation/patch.ts";
 import type { MutationScope } from "./mutation/pod-images.ts";
 import { Pod } from "./pod.ts";
 
-/** `ignored`: not a request we patch; `excluded`: opt-out, mirror pod or Windows; `failed`: left alone after an error. */
+/** `ignored`: not a request we patch; `excluded`: opt-out, no opt-in, mirror pod or Windows; `failed`: left alone after an error. */
 export type ReviewOutcome = "patched" | "unchanged" | "excluded" | "ignored" | "failed";
 
 type Review = {
@@ -23,6 +24,8 @@ type Review = {
 export type ReviewerDeps = {
   readonly mode: "rewrite" | "mirror";
   readonly rules: EligibilityRules;
+  /** The cluster as it is known at the moment of a review. */
+  readonly cluster: () => ClusterView;
   /** One line per review; failures are always logged. */
   readonly logReviews: boolean;
   readonly logger: Logger;
@@ -57,7 +60,7 @@ function scopeOf({ operation, resource, subResource }: AdmissionRequest): Mutati
   return undefined;
 }
 
-function reviewRequest(request: AdmissionRequest, { mode, rules }: ReviewerDeps): Review {
+function reviewRequest(request: AdmissionRequest, { mode, rules, cluster }: ReviewerDeps): Review {
   const nothing = { patch: [], verdicts: [] };
   const scope = scopeOf(request);
   if (scope === undefined) return { outcome: "ignored", ...nothing };
@@ -67,7 +70,7 @@ function reviewRequest(request: AdmissionRequest, { mode, rules }: ReviewerDeps)
     return { outcome: "failed", ...nothing, why: `not the shape of a pod: ${where}` };
   }
   const pod = parsed.data;
-  const exclusion = exclusionOf(pod);
+  const exclusion = exclusionOf({ pod, rules });
   if (exclusion) return { outcome: "excluded", ...nothing, why: exclusion.reason };
   if (mode === "mirror") {
     const labelled = scope === "pod" && !rules.dryRun ? withManagedLabel(pod) : pod;
@@ -80,6 +83,7 @@ function reviewRequest(request: AdmissionRequest, { mode, rules }: ReviewerDeps)
     namespace: request.namespace,
     scope,
     rules,
+    cluster: cluster(),
     ...(previous ? { previous: previous.data } : {}),
   });
   return finish(patchOf(pod, mutation.pod), mutation.verdicts);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { type ClusterView, closedView, UNGATED, viewOf } from "../cluster-state/cluster-view.ts";
 import { controller, type PodParts, testPod } from "../testing/pods.ts";
 import { testRules } from "../testing/rules.ts";
 import { exclusionOf, imageEligibility, podObjection } from "./eligibility.ts";
@@ -11,7 +12,18 @@ describe("exclusionOf", () => {
     ["windows", { spec: { os: { name: "windows" } } }],
     ["windows", { spec: { nodeSelector: { "kubernetes.io/os": "windows" } } }],
   ])("%s: %j", (reason, parts) => {
-    expect(exclusionOf(testPod(parts))?.reason).toBe(reason);
+    expect(exclusionOf({ pod: testPod(parts), rules: testRules() })?.reason).toBe(reason);
+  });
+
+  it.each<[string | undefined, string | undefined]>([
+    ["no-opt-in", undefined],
+    ["no-opt-in", "other"],
+    ["opt-out", "ignore"],
+    [undefined, "cache"],
+  ])("%s where pods must opt in and the label is %s", (reason, value) => {
+    const labels = value === undefined ? {} : { "cache-registry.enix.io/image-caching-policy": value };
+    const pod = testPod({ metadata: { labels } });
+    expect(exclusionOf({ pod, rules: testRules({ optIn: true }) })?.reason).toBe(reason);
   });
 
   it.each<[PodParts]>([
@@ -21,13 +33,13 @@ describe("exclusionOf", () => {
     [{ spec: { os: { name: "linux" }, nodeSelector: { "kubernetes.io/os": "linux" } } }],
     [{ metadata: { labels: null, annotations: null } }],
   ])("lets pass %j", (parts) => {
-    expect(exclusionOf(testPod(parts))).toBeUndefined();
+    expect(exclusionOf({ pod: testPod(parts), rules: testRules() })).toBeUndefined();
   });
 });
 
 describe("podObjection", () => {
   const reasonOf = (parts: PodParts, keys = {}) =>
-    podObjection({ pod: testPod(parts), namespace: "shop", rules: testRules(keys) })?.reason;
+    podObjection({ pod: testPod(parts), namespace: "shop", rules: testRules(keys), cluster: UNGATED })?.reason;
   const owned = (...ownerReferences: unknown[]) => ({ metadata: { ownerReferences } });
 
   it.each<[string | undefined, PodParts]>([
@@ -62,9 +74,9 @@ describe("podObjection", () => {
 });
 
 describe("imageEligibility", () => {
-  const judge = (image: string, parts: PodParts & { pullPolicy?: string } = {}, keys = {}) => {
-    const { pullPolicy, ...podParts } = parts;
-    const subject = { pod: testPod(podParts), namespace: "shop", rules: testRules(keys), pullPolicy };
+  type Parts = PodParts & { readonly pullPolicy?: string; readonly cluster?: ClusterView };
+  const judge = (image: string, { pullPolicy, cluster = UNGATED, ...parts }: Parts = {}, keys = {}) => {
+    const subject = { pod: testPod(parts), namespace: "shop", rules: testRules(keys), cluster, pullPolicy };
     const eligibility = imageEligibility(image, subject);
     return "cached" in eligibility ? eligibility.cached : eligibility.objection.reason;
   };
@@ -136,6 +148,10 @@ describe("imageEligibility", () => {
     expect(judge(image)).toBe("private");
     expect(judge(image, {}, { images: { public: ["*"] } })).toContain("localhost:7439");
     expect(judge(image, {}, { images: { nodeCredentials: [] } })).toContain("localhost:7439");
+    const registry = image.slice(0, image.indexOf("/"));
+    expect(judge(image, {}, { registriesWithCredentials: [registry] })).toContain("localhost:7439");
+    expect(judge(image, {}, { registriesWithCredentials: ["other.example.com"] })).toBe("private");
+    expect(judge(image, secrets, { registriesWithCredentials: [registry] })).toBe("private");
     // To share there must be pull secrets that can be handed on.
     const share = { privateImages: { mode: "share", namespaces: ["shop"] } };
     expect(judge(image, {}, share)).toBe("private");
@@ -155,6 +171,48 @@ describe("imageEligibility", () => {
     expect(judge(`ghcr.io/${"a".repeat(233)}`)).toBe("too-long");
   });
 
+  it("leaves everything while the cache is unhealthy", () => {
+    expect(judge("nginx", { cluster: closedView("the registry is not ready") })).toBe("unhealthy");
+  });
+
+  describe("of an owner that kept recreating its pods", () => {
+    const until = new Date("2026-11-21T12:00:00Z");
+    const view = (owner: object, now = until.getTime() - 1) =>
+      viewOf(
+        {
+          version: 1,
+          writtenAt: new Date(0),
+          healthy: true,
+          reasons: [],
+          loops: [{ namespace: "shop", apiVersion: "apps/v1", kind: "ReplicaSet", name: "owner", until, ...owner }],
+        },
+        () => now,
+      );
+
+    it("leaves the images until its time is over", () => {
+      expect(judge("nginx", { cluster: view({}) })).toBe("loop");
+      expect(judge("nginx", { cluster: view({}, until.getTime()) })).toContain("docker.io");
+    });
+
+    it.each([
+      { namespace: "other" },
+      { apiVersion: "extensions/v1" },
+      { kind: "StatefulSet" },
+      { name: "other" },
+    ])("does not confuse it with %j", (other) => {
+      expect(judge("nginx", { cluster: view(other) })).toContain("docker.io");
+    });
+
+    it("knows a pod without a controller by its own name", () => {
+      const cluster = view({ apiVersion: "v1", kind: "Pod", name: "tool" });
+      const ownerReferences = [{ ...controller("apps/v1", "ReplicaSet"), controller: false }];
+      expect(judge("nginx", { cluster, metadata: { name: "tool", ownerReferences } })).toBe("loop");
+      expect(judge("nginx", { cluster, metadata: { name: "tool-2", ownerReferences } })).toContain("docker.io");
+      expect(judge("nginx", { cluster, metadata: { ownerReferences } })).toContain("docker.io");
+      expect(judge("nginx", { cluster, metadata: { name: "tool" } })).toContain("docker.io");
+    });
+  });
+
   it("asks in order: the first reason counts, dry-run is the last", () => {
     const keys = { dryRun: true, images: { deny: ["quay.io"] } };
     const never = { ...secrets, pullPolicy: "Never" };
@@ -162,6 +220,11 @@ describe("imageEligibility", () => {
     expect(judge("quay.io/a", never, keys)).toBe("denied");
     expect(judge("ghcr.io/a", never, keys)).toBe("never");
     expect(judge("ghcr.io/a", secrets, keys)).toBe("private");
+    const isLooping = () => true;
+    const cluster = { unhealthy: "no proxy", isLooping };
+    expect(judge(`ghcr.io/${"a".repeat(233)}`, { cluster }, keys)).toBe("too-long");
+    expect(judge("ghcr.io/a", { cluster }, keys)).toBe("unhealthy");
+    expect(judge("ghcr.io/a", { cluster: { ...cluster, unhealthy: undefined } }, keys)).toBe("loop");
     expect(judge("ghcr.io/a", {}, keys)).toBe("dry-run");
   });
 });

@@ -1,7 +1,9 @@
 import { toCacheReference } from "@cache-registry/core/cache-reference";
+import { loopingOwnerKey } from "@cache-registry/core/cluster-state";
 import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
 import { MIRROR_POD_ANNOTATION, POLICY_LABEL } from "@cache-registry/core/labels";
 import { type Check, firstObjection, type Objection } from "@cache-registry/core/policy";
+import type { ClusterView } from "../cluster-state/cluster-view.ts";
 import type { Pod } from "../pod.ts";
 import type { EligibilityRules } from "./rules.ts";
 
@@ -10,43 +12,64 @@ import type { EligibilityRules } from "./rules.ts";
  */
 
 /** Why a pod gets no patch at all, not even an annotation. */
-export type Exclusion = "opt-out" | "mirror-pod" | "windows";
+export type Exclusion = "opt-out" | "no-opt-in" | "mirror-pod" | "windows";
 
-const EXCLUSIONS: readonly Check<Pod, Exclusion>[] = [
-  ({ metadata }) =>
+type ExclusionSubject = { readonly pod: Pod; readonly rules: EligibilityRules };
+
+const EXCLUSIONS: readonly Check<ExclusionSubject, Exclusion>[] = [
+  ({ pod: { metadata } }) =>
     metadata.labels?.[POLICY_LABEL] === "ignore"
       ? { reason: "opt-out", message: `the pod has the label ${POLICY_LABEL}: ignore` }
       : undefined,
-  ({ metadata }) =>
+  ({ pod: { metadata }, rules }) =>
+    rules.optIn && metadata.labels?.[POLICY_LABEL] !== "cache"
+      ? { reason: "no-opt-in", message: `the pod has no label ${POLICY_LABEL}: cache` }
+      : undefined,
+  ({ pod: { metadata } }) =>
     // The kubelet compares the mirror pod with its static pod: a change would make it recreate the mirror for ever.
     metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined
       ? { reason: "mirror-pod", message: "the API copy of a static pod" }
       : undefined,
-  ({ spec }) =>
+  ({ pod: { spec } }) =>
     spec.os?.name === "windows" || spec.nodeSelector?.["kubernetes.io/os"] === "windows"
       ? { reason: "windows", message: "Windows nodes run no cache proxy" }
       : undefined,
 ];
 
-export function exclusionOf(pod: Pod): Objection<Exclusion> | undefined {
-  return firstObjection(EXCLUSIONS, pod);
+export function exclusionOf(subject: ExclusionSubject): Objection<Exclusion> | undefined {
+  return firstObjection(EXCLUSIONS, subject);
 }
 
 /** Why an image is left as written: the values of the skipped-images annotation. */
-export type SkipReason = "private" | "never" | "owner" | "critical" | "invalid" | "too-long" | "denied" | "dry-run";
+export type SkipReason =
+  | "private"
+  | "never"
+  | "owner"
+  | "critical"
+  | "invalid"
+  | "too-long"
+  | "denied"
+  | "unhealthy"
+  | "loop"
+  | "dry-run";
 
 export type PodSubject = {
   readonly pod: Pod;
   /** Of the admission request. */
   readonly namespace: string;
   readonly rules: EligibilityRules;
+  readonly cluster: ClusterView;
 };
 
 const CRITICAL_CLASSES = new Set(["system-node-critical", "system-cluster-critical"]);
 
+function controllerOf(pod: Pod) {
+  return pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
+}
+
 /** `apps/v1` `ReplicaSet` → `apps/ReplicaSet`; the core group is written `v1`. */
 function controllerKindOf(pod: Pod): string {
-  const controller = pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
+  const controller = controllerOf(pod);
   return controller === undefined ? "none" : `${controller.apiVersion.split("/", 1)[0]}/${controller.kind}`;
 }
 
@@ -80,6 +103,12 @@ function unreachable(registry: string, listed: ReadonlySet<string>): string | un
   return host.includes(".") ? undefined : `${registry} has no dot and no upstream lists it`;
 }
 
+/** Is the pod's controller, or the pod of this name when it has none, one that keeps recreating what was rewritten? */
+function isLooping({ pod, namespace, cluster }: PodSubject): boolean {
+  const owner = controllerOf(pod) ?? { apiVersion: "v1", kind: "Pod", name: pod.metadata.name };
+  return owner.name !== undefined && cluster.isLooping(loopingOwnerKey({ ...owner, name: owner.name, namespace }));
+}
+
 function hasPullSecrets(pod: Pod): boolean {
   return pod.spec.imagePullSecrets?.some(({ name }) => name !== undefined && name !== "") ?? false;
 }
@@ -106,7 +135,7 @@ const IMAGE_CHECKS: readonly Check<ImageSubject, SkipReason>[] = [
         ? undefined
         : { reason: "private", message: "the pod has pull secrets" };
     }
-    return rules.hasNodeCredentials(reference)
+    return rules.hasNodeCredentials(reference) && !rules.registriesWithCredentials.has(reference.registry)
       ? { reason: "private", message: "matches images.nodeCredentials" }
       : undefined;
   },
@@ -114,6 +143,12 @@ const IMAGE_CHECKS: readonly Check<ImageSubject, SkipReason>[] = [
     const cached = toCacheReference(reference, rules.endpoint);
     return "image" in cached ? undefined : { reason: cached.failure, message: "the name would be too long" };
   },
+  // What passes by itself comes after what does not.
+  ({ cluster }) => (cluster.unhealthy === undefined ? undefined : { reason: "unhealthy", message: cluster.unhealthy }),
+  (subject) =>
+    isLooping(subject)
+      ? { reason: "loop", message: "its owner kept recreating pods whose images were rewritten" }
+      : undefined,
   // The last, so that a dry run reports what would really be rewritten.
   ({ rules }) => (rules.dryRun ? { reason: "dry-run", message: "dryRun is set" } : undefined),
 ];

@@ -8,12 +8,16 @@ export type EligibilityRules = {
   readonly owners: ReadonlySet<string>;
   /** Upstreams that the registry lists. */
   readonly registries: ReadonlySet<string>;
+  /** Of these the registry itself holds credentials. */
+  readonly registriesWithCredentials: ReadonlySet<string>;
   readonly isAllowed: ImageMatcher;
   readonly isDenied: ImageMatcher;
   readonly isPublic: ImageMatcher;
   readonly hasNodeCredentials: ImageMatcher;
   /** Namespaces whose private images are shared through the cache. */
   readonly sharedNamespaces: ReadonlySet<string>;
+  /** Only pods that ask for it. */
+  readonly optIn: boolean;
   readonly dryRun: boolean;
 };
 
@@ -23,11 +27,13 @@ export function createEligibilityRules(config: WebhookConfig): EligibilityRules 
     endpoint: config.endpoint,
     owners: new Set(config.owners.allow),
     registries: new Set(config.registries),
+    registriesWithCredentials: new Set(config.registriesWithCredentials),
     isAllowed: images.allow.length === 0 ? () => true : createImageMatcher(images.allow),
     isDenied: createImageMatcher(images.deny),
     isPublic: createImageMatcher(images.public),
     hasNodeCredentials: createImageMatcher(images.nodeCredentials),
     sharedNamespaces: new Set(privateImages.mode === "share" ? privateImages.namespaces : []),
+    optIn: config.optIn,
     dryRun: config.dryRun,
   };
 }

@@ -5,6 +5,7 @@ import { randomReferenceText } from "@cache-registry/core/testing/random-referen
 import { createRandom, type Random } from "@cache-registry/core/testing/seeded-random";
 import jsonPatch from "fast-json-patch";
 import { expect, it } from "vitest";
+import { UNGATED } from "../cluster-state/cluster-view.ts";
 import { Pod } from "../pod.ts";
 import { controller } from "../testing/pods.ts";
 import { testRules } from "../testing/rules.ts";
@@ -93,7 +94,7 @@ function randomPod(random: Random): unknown {
 
 function review(json: unknown) {
   const pod = Pod.parse(json);
-  const mutation = mutatePod({ pod, namespace: "shop", scope: "pod", rules: RULES });
+  const mutation = mutatePod({ pod, namespace: "shop", scope: "pod", rules: RULES, cluster: UNGATED });
   return { ...mutation, patch: patchOf(pod, mutation.pod) };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { UNGATED } from "../cluster-state/cluster-view.ts";
 import type { Pod } from "../pod.ts";
 import { controller, type PodParts, testPod } from "../testing/pods.ts";
 import { testRules } from "../testing/rules.ts";
@@ -10,7 +11,8 @@ const MANAGED = "cache-registry.enix.io/managed";
 const CACHED_NGINX = "localhost:7439/docker.io/library/nginx";
 
 function mutate(parts: PodParts, keys = {}): Pod {
-  return mutatePod({ pod: testPod(parts), namespace: "shop", scope: "pod", rules: testRules(keys) }).pod;
+  return mutatePod({ pod: testPod(parts), namespace: "shop", scope: "pod", rules: testRules(keys), cluster: UNGATED })
+    .pod;
 }
 
 function noteOf(pod: Pod, annotation: string): unknown {
@@ -58,7 +60,7 @@ describe("mutatePod", () => {
   it("keeps labels and annotations that are there, and leaves the input alone", () => {
     const input = testPod({ metadata: { labels: { app: "web" }, annotations: { note: "x" } } });
     const copy = structuredClone(input);
-    const { pod } = mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() });
+    const { pod } = mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED });
     expect(input).toEqual(copy);
     expect(pod.metadata.labels).toEqual({ app: "web", [MANAGED]: "true" });
     expect(pod.metadata.annotations).toEqual({ note: "x", [ORIGINALS]: '{"web":"nginx:1.27"}' });
@@ -90,7 +92,7 @@ describe("mutatePod", () => {
         ],
       },
     });
-    const mutation = mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() });
+    const mutation = mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED });
     expect(mutation.pod).toBe(input);
     expect(mutation.verdicts).toEqual([]);
   });
@@ -118,7 +120,9 @@ describe("mutatePod", () => {
       spec: { containers: [container("web", CACHED_NGINX), container("own", "localhost:7439/team/app:1")] },
     };
     const input = testPod(parts);
-    expect(mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() }).pod).toBe(input);
+    expect(mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED }).pod).toBe(
+      input,
+    );
   });
 
   it("notes a sidecar that another webhook added after the first pass, and keeps the first note", () => {
@@ -127,7 +131,7 @@ describe("mutatePod", () => {
       ...first,
       spec: { ...first.spec, containers: [...first.spec.containers, container("proxy", "istio/proxyv2")] },
     };
-    const { pod } = mutatePod({ pod: injected, namespace: "shop", scope: "pod", rules: testRules() });
+    const { pod } = mutatePod({ pod: injected, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED });
     expect(noteOf(pod, ORIGINALS)).toEqual({ web: "nginx:1.27", proxy: "istio/proxyv2" });
     expect(pod.spec.containers[1]?.image).toBe("localhost:7439/docker.io/istio/proxyv2");
   });
@@ -152,7 +156,9 @@ describe("mutatePod", () => {
       metadata: { annotations },
       spec: { containers: [container("a", "X"), container("b", "Y")] },
     });
-    expect(mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules() }).pod).toBe(input);
+    expect(mutatePod({ pod: input, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED }).pod).toBe(
+      input,
+    );
   });
 
   it("leaves out its notes rather than make the annotations too large for the API server", () => {
@@ -162,7 +168,7 @@ describe("mutatePod", () => {
     const pod = mutate(bulky(room + 1));
     expect(Object.keys(pod.metadata.annotations ?? {})).toEqual(["x"]);
     expect(pod.spec.containers[0]?.image).toBe(`${CACHED_NGINX}:1.27`);
-    const again = mutatePod({ pod, namespace: "shop", scope: "pod", rules: testRules() });
+    const again = mutatePod({ pod, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED });
     expect(again.pod).toBe(pod);
   });
 });
@@ -179,7 +185,7 @@ describe("mutatePod under pods/ephemeralcontainers", () => {
   });
 
   it("changes the image of the new one only: no other image, no label, no annotation", () => {
-    const input = { pod: debugged, previous: running, namespace: "shop", rules: testRules() };
+    const input = { pod: debugged, previous: running, namespace: "shop", rules: testRules(), cluster: UNGATED };
     const { pod, verdicts } = mutatePod({ ...input, scope: "ephemeralContainers" });
     expect(pod).toEqual({
       ...debugged,
@@ -196,7 +202,13 @@ describe("mutatePod under pods/ephemeralcontainers", () => {
 
   it("leaves it with a reason where the pod's images are left", () => {
     const secrets = { imagePullSecrets: [{ name: "a" }], ephemeralContainers: [container("debug", "alpine")] };
-    const input = { pod: testPod({ spec: secrets }), previous: testPod(), namespace: "shop", rules: testRules() };
+    const input = {
+      pod: testPod({ spec: secrets }),
+      previous: testPod(),
+      namespace: "shop",
+      rules: testRules(),
+      cluster: UNGATED,
+    };
     const { pod, verdicts } = mutatePod({ ...input, scope: "ephemeralContainers" });
     expect(pod).toBe(input.pod);
     expect(verdicts).toMatchObject([{ key: "debug", result: "skipped", reason: "private" }]);

@@ -1,5 +1,6 @@
 import { isCached } from "@cache-registry/core/cache-reference";
 import { MANAGED_LABEL } from "@cache-registry/core/labels";
+import type { ClusterView } from "../cluster-state/cluster-view.ts";
 import { imageEligibility, podObjection } from "../eligibility/eligibility.ts";
 import type { EligibilityRules } from "../eligibility/rules.ts";
 import type { Pod } from "../pod.ts";
@@ -15,6 +16,7 @@ export type MutationInput = {
   /** The pod before an update. Its ephemeral containers cannot be changed: touching them would fail the update. */
   readonly previous?: Pod;
   readonly rules: EligibilityRules;
+  readonly cluster: ClusterView;
 };
 
 export type Mutation = { readonly pod: Pod; readonly verdicts: readonly ImageVerdict[] };
@@ -54,8 +56,8 @@ export function withManagedLabel(pod: Pod): Pod {
   return { ...pod, metadata: { ...metadata, labels: { ...metadata.labels, [MANAGED_LABEL]: "true" } } };
 }
 
-function createJudge({ pod, namespace, rules }: MutationInput): (slot: ImageSlot) => ImageVerdict {
-  const subject = { pod, namespace, rules };
+function createJudge({ pod, namespace, rules, cluster }: MutationInput): (slot: ImageSlot) => ImageVerdict {
+  const subject = { pod, namespace, rules, cluster };
   const hindrance = podObjection(subject);
   return ({ key, image, pullPolicy }) => {
     if (isCached(image, rules.endpoint)) return { key, image, result: "cached" };
