@@ -16,12 +16,12 @@ function hierarchies(): string[] {
   });
 }
 
-/** Makes the cgroup under which the kubelet puts all pods, so that what they leave behind can be told from all else. */
-export async function createCgroup(): Promise<void> {
+/** Makes the cgroup under which a kubelet puts all pods, so that what they leave behind can be told from all else. */
+export async function createCgroup(name: string): Promise<void> {
   for (const hierarchy of hierarchies()) {
     const controllers = await readFile(join(hierarchy, "cgroup.controllers"), "utf8").catch(() => "");
     for (const controller of controllers.split(/\s+/).filter(Boolean)) await enable(hierarchy, controller);
-    const group = join(hierarchy, CGROUP);
+    const group = join(hierarchy, name);
     await mkdir(group, { recursive: true });
     // A v1 cpuset is born empty, and nothing can run in it before it has been given processors and memory nodes.
     for (const file of ["cpuset.cpus", "cpuset.mems"]) {
@@ -37,9 +37,13 @@ async function enable(group: string, controller: string): Promise<void> {
   await writeFile(join(group, "cgroup.subtree_control"), `+${controller}`).catch(() => undefined);
 }
 
-/** Ends every process in the cluster's cgroups, which are the pods' processes, and removes the cgroups. */
-export async function removeCgroup(): Promise<void> {
-  const groups = hierarchies().flatMap((hierarchy) => descendants(join(hierarchy, CGROUP)));
+/** Ends every process in the nodes' cgroups, which are the pods' processes, and removes the cgroups. */
+export async function removeCgroups(): Promise<void> {
+  const groups = hierarchies().flatMap((hierarchy) =>
+    readdirSync(hierarchy)
+      .filter((name) => name === CGROUP || name.startsWith(`${CGROUP}-`))
+      .flatMap((name) => descendants(join(hierarchy, name))),
+  );
   const pids = new Set(groups.flatMap((group) => processesOf(group)));
   await endProcesses(
     [...pids].flatMap((pid) => identify(pid) ?? []),

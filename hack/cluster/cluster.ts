@@ -1,22 +1,16 @@
-import { execFile } from "node:child_process";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { ensureDebianPackages } from "../tools/debian.ts";
 import { ensureTools } from "../tools/ensure.ts";
 import { lock, lockHolder, tryLock } from "../tools/lock.ts";
-import { createCgroup } from "./cgroups.ts";
-import { type Component, type ComponentOptions, startComponent, waitFor } from "./components.ts";
-import { ctr, removeImage, requireTool, startContainerd } from "./containerd.ts";
+import { type Component, type ComponentOptions, waitFor } from "./components.ts";
 import type { ClusterContext, Kubectl } from "./context.ts";
 import { startApiServer, startControllers } from "./control-plane.ts";
+import { createContext } from "./create-context.ts";
 import { dnsReady, startDns, writeHosts } from "./dns.ts";
-import { type Layout, layoutOf, NETWORK, NODE_NAME } from "./layout.ts";
+import { layoutOf } from "./layout.ts";
 import { createBridge } from "./machine-network.ts";
-import { nodeReady, startKubelet, startKubeProxy } from "./node.ts";
-import { makePauseImage } from "./pause-image.ts";
-import { createPki } from "./pki.ts";
 import { isAlive, type ProcessIdentity } from "./process-table.ts";
 import { LOCK_FILE, type RunState, readRunState, writeRunState } from "./run-state.ts";
+import { type ClusterNode, clusterNodeOf, joinCluster, nodeContextOf, startNodeRuntime } from "./start-node.ts";
 import { claimDirectory, sweep } from "./sweep.ts";
 
 const TOOLS = [
@@ -24,13 +18,15 @@ const TOOLS = [
   ...["containerd", "containerd-shim-runc-v2", "ctr", "runc", "bridge", "loopback", "portmap", "host-local"],
   ...["coredns", "pause"],
 ];
-const PACKAGES = ["openssl", "iproute2", "iptables", "nftables", "conntrack", "mount", "tar"];
+const PACKAGES = ["openssl", "iproute2", "iptables", "nftables", "conntrack", "mount", "tar", "util-linux"];
 
 export interface ClusterOptions {
   /** Where its files go; default: in the cache folder. */
   readonly dir?: string;
   /** Leave it running when this process ends; `stopCluster` ends it. */
   readonly keep?: boolean;
+  /** How many nodes to start with; default 1. Each needs about 200 MB. */
+  readonly nodes?: number;
   /** While another process runs one, wait for its end instead of giving up. */
   readonly wait?: boolean;
   readonly log: (line: string) => void;
@@ -40,7 +36,7 @@ export interface Cluster {
   /** The admin's, a path. */
   readonly kubeconfig: string;
   readonly nodeName: string;
-  /** The node's address, and where pods reach programs of this machine. */
+  /** The first node's address, and where pods and all nodes reach programs of this machine. */
   readonly bridgeAddress: string;
   readonly containerdSocket: string;
   /** The node's certs.d: `<registry>/hosts.toml` is read at every pull. */
@@ -51,25 +47,32 @@ export interface Cluster {
   readonly tools: Readonly<Record<string, string>>;
   /** @returns standard output; @throws Error with standard error */
   readonly kubectl: Kubectl;
-  /** Imports an OCI layout archive into the node; its `io.containerd.image.name` annotation is the image's name. */
-  loadImage(archive: string): Promise<void>;
-  /**
-   * Removes an image, all its names and content that no other image uses from the node.
-   * @param reference as containerd lists it: `docker.io/library/x:1`; one that is not there is an error
-   */
-  removeImage(reference: string): Promise<void>;
+  /** The first is the one that this interface's own node members speak of. */
+  readonly nodes: readonly ClusterNode[];
+  /** Starts a further node, with a network of its own on this machine, and answers when it is Ready. */
+  addNode(): Promise<ClusterNode>;
+  readonly loadImage: ClusterNode["loadImage"];
+  readonly removeImage: ClusterNode["removeImage"];
   /** Replaces the names outside the cluster that pods can resolve: name → IPv4 address. */
   setHosts(names: Readonly<Record<string, string>>): Promise<void>;
   /** Starts another program as part of the cluster: logged under its name, and ended with the cluster. */
   startProcess(process: Pick<ComponentOptions, "name" | "program" | "args">): Component;
+  /** Ends a component and starts it again as it was; answers when the API server answers. */
+  restart(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Starts a Kubernetes cluster of one node on this machine (root only), first ending what an earlier run left.
+ * Starts a Kubernetes cluster on this machine (root only), first ending what an earlier run left.
  * @throws Error when another process runs one, or with the end of the log of the component that failed
  */
-export async function startCluster({ dir, keep = false, wait = false, log }: ClusterOptions): Promise<Cluster> {
+export async function startCluster({
+  dir,
+  keep = false,
+  nodes = 1,
+  wait = false,
+  log,
+}: ClusterOptions): Promise<Cluster> {
   if (process.getuid?.() !== 0) throw new Error("the test cluster needs root: it makes network interfaces and mounts");
   await ensureDebianPackages(PACKAGES, { log });
   const tools = await ensureTools(TOOLS, { log });
@@ -94,8 +97,10 @@ export async function startCluster({ dir, keep = false, wait = false, log }: Clu
     writeRunState(state);
     const context = await createContext({ layout, tools, state, log });
     await startComponents(context);
+    const cluster = clusterOf(context, stop);
+    while (cluster.nodes.length < nodes) log(`${(await cluster.addNode()).name} Ready`);
     if (keep) await held.release();
-    return clusterOf(context, stop);
+    return cluster;
   } catch (error) {
     await stop();
     throw error;
@@ -124,55 +129,18 @@ async function sweepEarlier(log: (line: string) => void): Promise<void> {
   await sweep(earlier);
 }
 
-interface ContextParts extends Pick<ClusterContext, "layout" | "tools" | "log"> {
-  readonly state: RunState & { readonly processes: Record<string, ProcessIdentity> };
-}
-
-async function createContext({ layout, tools, state, log }: ContextParts): Promise<ClusterContext> {
-  await rm(layout.logs, { recursive: true, force: true });
-  const startProcess: ClusterContext["startProcess"] = (options) =>
-    startComponent({
-      ...options,
-      logs: layout.logs,
-      onStart(identity) {
-        state.processes[options.name] = identity;
-        writeRunState(state);
-      },
-    });
-  return {
-    layout,
-    tools,
-    log,
-    pki: await createPki(layout.pki),
-    kubectl: kubectlOf(requireTool(tools, "kubectl"), layout),
-    start: (tool, args, environment) =>
-      startProcess({ name: tool, program: requireTool(tools, tool), args, environment }),
-    startProcess,
-  };
-}
-
 async function startComponents(context: ClusterContext): Promise<void> {
   const { layout, log } = context;
   const start = performance.now();
   const seconds = () => `${((performance.now() - start) / 1000).toFixed(1)} s`;
-  await createCgroup();
+  const node = nodeContextOf(context, 1);
   await createBridge();
-  await Promise.all([startApiServer(context), startNodeRuntime(context)]);
+  await Promise.all([startApiServer(context), startNodeRuntime(node)]);
   log(`API server ready after ${seconds()}`);
   await startControllers(context);
-  const nodeComponents = [await startKubelet(context), await startKubeProxy(context)];
   const coredns = await startDns(context);
-  await Promise.all([nodeReady(context, nodeComponents), dnsReady(coredns), defaultServiceAccount(context)]);
+  await Promise.all([joinCluster(node), dnsReady(coredns), defaultServiceAccount(context)]);
   log(`node Ready after ${seconds()} (kubeconfig: ${layout.kubeconfig})`);
-}
-
-async function startNodeRuntime(context: ClusterContext): Promise<void> {
-  const { layout, tools } = context;
-  const [archive] = await Promise.all([
-    makePauseImage(requireTool(tools, "pause"), join(layout.root, "pause")),
-    startContainerd(context),
-  ]);
-  await ctr(context, ["images", "import", archive]);
 }
 
 /** Pods are refused in a namespace whose service account is not there yet. */
@@ -181,35 +149,36 @@ async function defaultServiceAccount({ kubectl }: ClusterContext): Promise<void>
   await waitFor(present, { what: "the default service account", components: [] });
 }
 
-function kubectlOf(program: string, { kubeconfig }: Layout): Kubectl {
-  return (args, { input, timeoutMs = 120_000 } = {}) =>
-    new Promise((resolve, reject) => {
-      const options = { timeout: timeoutMs, maxBuffer: 256 << 20 };
-      const child = execFile(program, [`--kubeconfig=${kubeconfig}`, ...args], options, (error, stdout, stderr) => {
-        if (error) reject(new Error(`kubectl ${args.join(" ")}: ${stderr.trim() || error.message}`));
-        else resolve(stdout);
-      });
-      child.stdin?.end(input);
-    });
-}
-
 function clusterOf(context: ClusterContext, stop: () => Promise<void>): Cluster {
   const { layout, tools, kubectl } = context;
+  const first = clusterNodeOf(nodeContextOf(context, 1));
+  const nodes = [first];
   return {
     kubeconfig: layout.kubeconfig,
-    nodeName: NODE_NAME,
-    bridgeAddress: NETWORK.address,
-    containerdSocket: layout.containerdSocket,
-    certsDir: layout.certsDir,
+    nodeName: first.name,
+    bridgeAddress: first.address,
+    containerdSocket: first.containerdSocket,
+    certsDir: first.certsDir,
     logs: layout.logs,
     tools,
     kubectl,
-    async loadImage(archive) {
-      await ctr(context, ["images", "import", archive]);
+    nodes,
+    async addNode() {
+      const node = nodeContextOf(context, nodes.length + 1);
+      nodes.push(clusterNodeOf(node));
+      await startNodeRuntime(node);
+      await joinCluster(node);
+      return clusterNodeOf(node);
     },
-    removeImage: (reference) => removeImage(context, reference),
+    loadImage: first.loadImage,
+    removeImage: first.removeImage,
     setHosts: (names) => writeHosts(layout, names),
     startProcess: context.startProcess,
+    async restart(name) {
+      const component = await context.restart(name);
+      const answers = () => kubectl(["get", "--raw", "/readyz"], { timeoutMs: 5_000 });
+      await waitFor(answers, { what: `the API server after the restart of ${name}`, components: [component] });
+    },
     stop,
   };
 }

@@ -3,19 +3,20 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { waitFor } from "./components.ts";
-import type { ClusterContext } from "./context.ts";
-import { type Layout, NETWORK, PAUSE_IMAGE } from "./layout.ts";
+import type { NodeContext } from "./context.ts";
+import { NETWORK, PAUSE_IMAGE } from "./layout.ts";
+import type { NodeLayout } from "./node-layout.ts";
 
 const run = promisify(execFile);
 
 /** Starts containerd with its CNI configuration, and answers when it serves. */
-export async function startContainerd(context: ClusterContext): Promise<void> {
-  const { layout, tools } = context;
-  await mkdir(layout.certsDir, { recursive: true });
+export async function startContainerd(context: NodeContext): Promise<void> {
+  const { node, tools } = context;
+  await mkdir(node.certsDir, { recursive: true });
   const plugins = dirname(requireTool(tools, "bridge"));
-  await writeCniConfiguration(layout);
-  const file = join(layout.root, "containerd.toml");
-  await writeFile(file, await configuration(layout, { plugins, runc: requireTool(tools, "runc") }));
+  await writeCniConfiguration(node);
+  const file = join(node.root, "containerd.toml");
+  await writeFile(file, await configuration(node, { plugins, runc: requireTool(tools, "runc") }));
   const containerd = context.start("containerd", [`--config=${file}`], {
     // containerd looks its shim up on the PATH.
     PATH: `${dirname(requireTool(tools, "containerd-shim-runc-v2"))}:${process.env.PATH ?? ""}`,
@@ -24,9 +25,9 @@ export async function startContainerd(context: ClusterContext): Promise<void> {
 }
 
 /** Runs ctr on the kubelet's namespace. */
-export async function ctr({ layout, tools }: Pick<ClusterContext, "layout" | "tools">, args: readonly string[]) {
+export async function ctr({ node, tools }: Pick<NodeContext, "node" | "tools">, args: readonly string[]) {
   const program = requireTool(tools, "ctr");
-  const { stdout } = await run(program, ["--address", layout.containerdSocket, "--namespace", "k8s.io", ...args]);
+  const { stdout } = await run(program, ["--address", node.containerdSocket, "--namespace", "k8s.io", ...args]);
   return stdout;
 }
 
@@ -34,7 +35,7 @@ export async function ctr({ layout, tools }: Pick<ClusterContext, "layout" | "to
  * Removes an image by every name it has: the kubelet's side of containerd names each image also by digest and by
  * configuration, and content stays as long as any name does. Waits for its containers to be gone.
  */
-export async function removeImage(context: Pick<ClusterContext, "layout" | "tools">, reference: string): Promise<void> {
+export async function removeImage(context: Pick<NodeContext, "node" | "tools">, reference: string): Promise<void> {
   if (reference === PAUSE_IMAGE) throw new Error("pods cannot start without the pause image");
   const rows = (await ctr(context, ["images", "ls"])).split("\n").slice(1);
   const images = rows.map((row) => row.split(/\s+/)).map(([name = "", , digest]) => ({ name, digest }));
@@ -51,7 +52,7 @@ export async function removeImage(context: Pick<ClusterContext, "layout" | "tool
 }
 
 /** A container, also a dead one, keeps its layers unpacked: a later pull would then fetch none of them. */
-async function unused(context: Pick<ClusterContext, "layout" | "tools">, names: readonly string[]): Promise<boolean> {
+async function unused(context: Pick<NodeContext, "node" | "tools">, names: readonly string[]): Promise<boolean> {
   const rows = (await ctr(context, ["containers", "ls"])).split("\n").slice(1);
   return !rows.some((row) => names.includes(row.split(/\s+/)[1] ?? ""));
 }
@@ -62,23 +63,23 @@ export function requireTool(tools: Readonly<Record<string, string>>, name: strin
   return path;
 }
 
-async function configuration(layout: Layout, { plugins, runc }: { plugins: string; runc: string }): Promise<string> {
+async function configuration(node: NodeLayout, { plugins, runc }: { plugins: string; runc: string }): Promise<string> {
   const quote = JSON.stringify;
   return `version = 3
 imports = []
-root = ${quote(layout.containerd)}
-state = ${quote(layout.containerdState)}
+root = ${quote(node.containerd)}
+state = ${quote(node.containerdState)}
 
 [grpc]
-  address = ${quote(layout.containerdSocket)}
+  address = ${quote(node.containerdSocket)}
 
 [plugins.'io.containerd.internal.v1.opt']
-  path = ${quote(join(layout.root, "opt"))}
+  path = ${quote(join(node.root, "opt"))}
 
 [plugins.'io.containerd.cri.v1.images']
-  snapshotter = ${quote(await snapshotter(layout))}
+  snapshotter = ${quote(await snapshotter(node))}
 [plugins.'io.containerd.cri.v1.images'.registry]
-  config_path = ${quote(layout.certsDir)}
+  config_path = ${quote(node.certsDir)}
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = ${quote(PAUSE_IMAGE)}
 
@@ -90,43 +91,43 @@ state = ${quote(layout.containerdState)}
   runtime_type = "io.containerd.runc.v2"
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   BinaryName = ${quote(runc)}
-  Root = ${quote(join(layout.root, "runc"))}
+  Root = ${quote(join(node.root, "runc"))}
   SystemdCgroup = false
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = [${quote(plugins)}]
-  conf_dir = ${quote(layout.cni)}
+  conf_dir = ${quote(node.cni)}
   use_internal_loopback = true
 `;
 }
 
 /** An overlay on an overlay is refused by the kernel: inside a container the plain copying snapshotter must do. */
-async function snapshotter(layout: Layout): Promise<string> {
-  const { stdout } = await run("stat", ["--file-system", "--format=%T", layout.root]);
+async function snapshotter(node: NodeLayout): Promise<string> {
+  const { stdout } = await run("stat", ["--file-system", "--format=%T", node.root]);
   return stdout.trim() === "overlayfs" ? "native" : "overlayfs";
 }
 
-async function writeCniConfiguration(layout: Layout): Promise<void> {
-  await mkdir(layout.cni, { recursive: true });
+async function writeCniConfiguration(node: NodeLayout): Promise<void> {
+  await mkdir(node.cni, { recursive: true });
   const document = {
     cniVersion: "1.0.0",
     name: NETWORK.name,
     plugins: [
       {
         type: "bridge",
-        bridge: NETWORK.bridge,
+        bridge: node.bridge,
         isGateway: true,
         ipMasq: true,
         // A pod may reach itself through its own Service.
         hairpinMode: true,
         ipam: {
           type: "host-local",
-          dataDir: join(layout.root, "cni-addresses"),
-          ranges: [[{ subnet: NETWORK.podSubnet, gateway: NETWORK.address }]],
+          dataDir: join(node.root, "cni-addresses"),
+          ranges: [[{ subnet: node.podSubnet, gateway: node.gateway }]],
           routes: [{ dst: "0.0.0.0/0" }],
         },
       },
       { type: "portmap", capabilities: { portMappings: true } },
     ],
   };
-  await writeFile(join(layout.cni, "10-bridge.conflist"), JSON.stringify(document, null, 2));
+  await writeFile(join(node.cni, "10-bridge.conflist"), JSON.stringify(document, null, 2));
 }

@@ -5,7 +5,7 @@ import { cacheDirectory } from "../tools/cache-directory.ts";
 export const NETWORK = {
   name: "cache-registry",
   bridge: "creg0",
-  /** The node's address, on the bridge: reachable from pods and from the host. */
+  /** The machine's address, on the bridge of the first node: reachable from all pods and nodes. */
   address: "10.88.0.1",
   podSubnet: "10.88.0.0/24",
   serviceSubnet: "10.96.0.0/16",
@@ -15,9 +15,11 @@ export const NETWORK = {
   domain: "cluster.local",
 } as const;
 
-export const NODE_NAME = "node-1";
+/** Each node's begins so. */
 export const CGROUP = "cache-registry";
 export const API_SERVER = "https://127.0.0.1:6443";
+/** As nodes and pods reach it. */
+export const API_SERVER_ON_BRIDGE = `https://${NETWORK.address}:6443`;
 export const ETCD = { client: "http://127.0.0.1:2379", peer: "http://127.0.0.1:2380" };
 export const HEALTH_PORTS = { kubelet: 10248, proxy: 10256, proxyMetrics: 10249, dns: 18181, certManager: 18182 };
 export const PAUSE_IMAGE = "cache-registry.test/pause:1";
@@ -30,12 +32,6 @@ export interface Layout {
   readonly pki: string;
   readonly logs: string;
   readonly etcd: string;
-  readonly containerd: string;
-  readonly containerdState: string;
-  readonly containerdSocket: string;
-  readonly certsDir: string;
-  readonly cni: string;
-  readonly kubelet: string;
   readonly kubeconfig: string;
   readonly dnsHosts: string;
 }
@@ -47,12 +43,6 @@ export function layoutOf(root: string = join(cacheDirectory(), "clusters", "defa
     pki: join(root, "pki"),
     logs: join(root, "logs"),
     etcd: join(root, "etcd"),
-    containerd: join(root, "containerd"),
-    containerdState: join(root, "run"),
-    containerdSocket: join(root, "containerd.sock"),
-    certsDir: join(root, "certs.d"),
-    cni: join(root, "cni"),
-    kubelet: join(root, "kubelet"),
     kubeconfig: join(root, "kubeconfig"),
     dnsHosts: join(root, "hosts"),
   };

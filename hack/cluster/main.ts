@@ -1,10 +1,11 @@
 /**
  * A real Kubernetes cluster on this machine, for developers (root only):
  *
- *   node hack/cluster/main.ts up       start it and leave it running
+ *   node hack/cluster/main.ts up       start it and leave it running; `--nodes 2` with as many nodes
  *   node hack/cluster/main.ts status   say whether it runs, and where its files are
  *   node hack/cluster/main.ts down     end it and clean up, also after a crash
  */
+import { parseArgs } from "node:util";
 import { startCluster, stopCluster } from "./cluster.ts";
 import { layoutOf } from "./layout.ts";
 import { isAlive } from "./process-table.ts";
@@ -13,7 +14,10 @@ import { readRunState } from "./run-state.ts";
 const log = (line: string) => console.error(line);
 
 async function up(): Promise<void> {
-  const cluster = await startCluster({ keep: true, log });
+  const { values } = parseArgs({ args: process.argv.slice(3), options: { nodes: { type: "string", default: "1" } } });
+  const nodes = Number(values.nodes);
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > 9) throw new Error("--nodes: a number from 1 to 9");
+  const cluster = await startCluster({ keep: true, nodes, log });
   console.log(`export KUBECONFIG=${cluster.kubeconfig}`);
   console.log(`# kubectl: ${cluster.tools.kubectl}; logs: ${cluster.logs}`);
 }
@@ -37,7 +41,7 @@ async function down(): Promise<void> {
 const commands: Record<string, () => void | Promise<void>> = { up, status, down };
 const command = commands[process.argv[2] ?? ""];
 try {
-  if (!command) throw new Error("usage: node hack/cluster/main.ts up | status | down");
+  if (!command) throw new Error("usage: node hack/cluster/main.ts up [--nodes 2] | status | down");
   await command();
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
-import { removeCgroup } from "./cgroups.ts";
+import { removeCgroups } from "./cgroups.ts";
 import { NETWORK } from "./layout.ts";
 import { removeMachineNetwork } from "./machine-network.ts";
 import { endProcesses, findProcesses, isAlive } from "./process-table.ts";
@@ -43,7 +43,7 @@ export async function sweep(state: RunState): Promise<void> {
   const recorded = Object.values(state.processes).filter(isAlive);
   // Nothing they could still save is kept, and the API server alone would take seconds to say goodbye.
   await endProcesses([...recorded, ...processesOf(state.root)], 0);
-  await removeCgroup();
+  await removeCgroups();
   await unmountBelow(state.root);
   await removeMachineNetwork();
   await removeStrays(state.root);

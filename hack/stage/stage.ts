@@ -8,6 +8,7 @@ import { startCertManager } from "../cluster/cert-manager.ts";
 import { type Cluster, startCluster } from "../cluster/cluster.ts";
 import { writeHostsToml } from "../cluster/hosts-toml.ts";
 import { type Registry, startRegistry } from "../cluster/registry.ts";
+import type { ClusterNode } from "../cluster/start-node.ts";
 import { makeTestImage, pushTestImage } from "../cluster/test-image.ts";
 import { startUpstream, type Upstream } from "../cluster/upstream.ts";
 import type { BuiltImage } from "../image.ts";
@@ -21,6 +22,8 @@ export interface StageOptions {
   readonly log: (line: string) => void;
   /** Without it, only an existing Secret can bring the webhook's certificate. */
   readonly certManager?: boolean;
+  /** Nodes to start with; default 1. */
+  readonly nodes?: number;
 }
 
 export interface UpstreamImage {
@@ -38,12 +41,14 @@ export interface Stage {
   /** As pods, nodes and this machine reach it. */
   readonly upstreamUrl: string;
   readonly image: BuiltImage;
+  /** Adds a node that has our image and takes docker.io for the stand-in, as the first does. */
+  addNode(): Promise<ClusterNode>;
   /** Makes a runnable image and puts it behind docker.io. @returns its digest */
   publish(image: UpstreamImage): Promise<string>;
   close(): Promise<void>;
 }
 
-export async function openStage({ log, certManager = true }: StageOptions): Promise<Stage> {
+export async function openStage({ log, certManager = true, nodes = 1 }: StageOptions): Promise<Stage> {
   await ensureTools(["helm", "crane", "registry", "probe", ...(certManager ? ["cert-manager"] : [])], { log });
   const directory = join(cacheDirectory(), "stage");
   const closers: (() => Promise<unknown>)[] = [];
@@ -62,20 +67,22 @@ export async function openStage({ log, certManager = true }: StageOptions): Prom
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
     if (certManager) await startCertManager(cluster, { log });
-    await cluster.loadImage(image.archive);
     const registry = await startRegistry({ dir: join(directory, "docker.io"), log });
     closers.push(() => registry.stop());
     const upstream = await startUpstream({ target: registry.url });
     closers.push(() => upstream.close());
     const upstreamUrl = `http://${cluster.bridgeAddress}:${upstream.port}`;
-    // What the node itself pulls from docker.io (opted-out pods) comes from the stand-in, too.
-    await writeHostsToml({
-      certsDir: cluster.certsDir,
-      registry: "docker.io",
-      endpoints: [upstreamUrl],
-      server: upstreamUrl,
-    });
-    return { cluster, upstream, upstreamUrl, image, publish: publisher({ directory, registry, log }), close };
+    const prepare = async (node: ClusterNode) => {
+      const { certsDir } = node;
+      await node.loadImage(image.archive);
+      // What the node itself pulls from docker.io (opted-out pods) comes from the stand-in, too.
+      await writeHostsToml({ certsDir, registry: "docker.io", endpoints: [upstreamUrl], server: upstreamUrl });
+      return node;
+    };
+    const addNode = async () => prepare(await cluster.addNode());
+    for (const node of cluster.nodes) await prepare(node);
+    while (cluster.nodes.length < nodes) await addNode();
+    return { cluster, upstream, upstreamUrl, image, addNode, publish: publisher({ directory, registry, log }), close };
   } catch (error) {
     await close();
     throw error;

@@ -21,6 +21,7 @@ const PROOF: Readonly<Record<string, readonly string[]>> = {
   postgresql: ["/usr/lib/postgresql", "/usr/bin/initdb", "/usr/local/bin/initdb"],
   procps: ["/usr/sbin/sysctl", "/sbin/sysctl"],
   skopeo: ["/usr/bin/skopeo"],
+  "util-linux": ["/usr/bin/nsenter"],
   tar: ["/usr/bin/tar", "/bin/tar"],
 };
 
