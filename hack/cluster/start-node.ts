@@ -19,14 +19,14 @@ export interface ClusterNode {
   /** The node's certs.d: `<registry>/hosts.toml` is read at every pull. */
   readonly certsDir: string;
   /** Imports an OCI layout archive; its `io.containerd.image.name` annotation is the image's name. */
-  loadImage(archive: string): Promise<void>;
+  readonly loadImage: (archive: string) => Promise<void>;
   /**
    * Removes an image, all its names and content that no other image uses from the node.
    * @param reference as containerd lists it: `docker.io/library/x:1`; one that is not there is an error
    */
-  removeImage(reference: string): Promise<void>;
+  readonly removeImage: (reference: string) => Promise<void>;
   /** Runs a program of this machine in the node's network, where `localhost` is the node. @returns standard output */
-  run(program: string, args: readonly string[]): Promise<string>;
+  readonly run: (program: string, args: readonly string[]) => Promise<string>;
 }
 
 /** The context of the node with this number; all but the first have a network of their own. */

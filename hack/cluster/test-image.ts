@@ -34,9 +34,9 @@ export interface TestImage {
 }
 
 /**
- * Makes an image that runs: `/probe` serves HTTP on $PORT (8080) until SIGTERM; `/probe get URL`, `/probe resolve NAME`
- * and `/probe sleep SECONDS` look around from inside a pod. In an index only this machine's entry runs: the other one
- * has a layer of data and the same program.
+ * Makes an image that runs: `/probe` serves HTTP on $PORT (8080) until SIGTERM; `/probe get URL`, `/probe resolve NAME`,
+ * `/probe read FILE` and `/probe sleep SECONDS` look around from inside a pod. The file `/seed` holds the seed. In an
+ * index only this machine's entry runs: the other one has a layer of data and the same program.
  */
 export async function makeTestImage(options: TestImageOptions): Promise<TestImage> {
   const { directory, layerBytes = 0, seed = "", multiArch = false, log } = options;

@@ -72,6 +72,16 @@ describe("upstream", () => {
     expect((await get("/v2/b")).length).toBe(BLOB.length);
   });
 
+  it("refuses what it is told to, and counts it", async () => {
+    upstream.refuse({ status: 429, headers: { "retry-after": "1" }, pathMatch: /\/b$/ });
+    const refused = await fetch(`${upstream.url}/v2/b`);
+    expect([refused.status, refused.headers.get("retry-after"), await refused.text()]).toEqual([429, "1", ""]);
+    expect((await fetch(`${upstream.url}/v2/a`)).status).toBe(200);
+    upstream.refuse(undefined);
+    expect((await fetch(`${upstream.url}/v2/b`)).status).toBe(200);
+    expect(upstream.counts()["GET /v2/b"]?.requests).toBe(2);
+  });
+
   it("breaks the connection when the registry is gone", async () => {
     registry.closeAllConnections();
     await new Promise((resolve) => registry.close(resolve));

@@ -26,6 +26,14 @@ interface Cut {
   readonly afterBytes: number;
 }
 
+export interface Refusal {
+  /** 429, 500, … */
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Default: every path. */
+  readonly pathMatch?: RegExp;
+}
+
 export interface Upstream {
   readonly port: number;
   /** As this machine reaches it. */
@@ -38,6 +46,8 @@ export interface Upstream {
   on(): Promise<void>;
   /** Limits the bytes per second of all answers together; undefined: no limit. */
   throttle(bytesPerSecond: number | undefined): void;
+  /** Answers requests itself, with a status and no body, until told otherwise by undefined. */
+  refuse(refusal: Refusal | undefined): void;
   /** Breaks the next answer whose path matches, once. */
   cutOnce(cut: Cut): void;
   close(): Promise<void>;
@@ -49,6 +59,7 @@ export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: Upst
   const pacer = createPacer();
   const sockets = new Set<Socket>();
   let cuts: Cut[] = [];
+  let refusing: Refusal | undefined;
   const takeCut = (path: string) => {
     const cut = cuts.find(({ pathMatch }) => pathMatch.test(path));
     cuts = cuts.filter((other) => other !== cut);
@@ -60,6 +71,11 @@ export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: Upst
     const count = traffic.get(key) ?? { requests: 0, bytes: 0 };
     traffic.set(key, count);
     count.requests += 1;
+    if (refusing && (refusing.pathMatch?.test(path) ?? true)) {
+      incoming.resume();
+      outgoing.writeHead(refusing.status, refusing.headers).end();
+      return;
+    }
     const meter = createMeter({ count, pacer, cut: incoming.method === "GET" ? takeCut(path) : undefined });
     forward(target, { incoming, outgoing, meter }).catch(() => outgoing.destroy());
   });
@@ -94,6 +110,9 @@ export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: Upst
       if (!server.listening) await listen(address.port);
     },
     throttle: pacer.limit,
+    refuse: (refusal) => {
+      refusing = refusal;
+    },
     cutOnce: (cut) => {
       cuts.push(cut);
     },

@@ -45,6 +45,8 @@ export interface Stage {
   addNode(): Promise<ClusterNode>;
   /** Makes a runnable image and puts it behind docker.io. @returns its digest */
   publish(image: UpstreamImage): Promise<string>;
+  /** Removes a manifest, and so its tags, from docker.io. */
+  unpublish(repository: string, digest: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -82,7 +84,19 @@ export async function openStage({ log, certManager = true, nodes = 1 }: StageOpt
     const addNode = async () => prepare(await cluster.addNode());
     for (const node of cluster.nodes) await prepare(node);
     while (cluster.nodes.length < nodes) await addNode();
-    return { cluster, upstream, upstreamUrl, image, addNode, publish: publisher({ directory, registry, log }), close };
+    return {
+      cluster,
+      upstream,
+      upstreamUrl,
+      image,
+      addNode,
+      publish: publisher({ directory, registry, log }),
+      unpublish: async (repository, digest) => {
+        const { status } = await fetch(`${registry.url}/v2/${repository}/manifests/${digest}`, { method: "DELETE" });
+        if (status !== 202) throw new Error(`${repository}@${digest} could not be deleted: ${status}`);
+      },
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

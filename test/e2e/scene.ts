@@ -41,7 +41,7 @@ export function log(line: string): void {
 }
 
 /** What our pods said, for whoever has to find out why a chapter failed. */
-async function keepLogs({ cluster }: Stage, { name, namespace }: Release): Promise<void> {
+async function keepLogs({ cluster }: Stage, { name, namespace }: Pick<Release, "name" | "namespace">): Promise<void> {
   const file = basename(expect.getState().testPath ?? "", ".test.ts");
   const folder = join(fileURLToPath(new URL("../../test-results/e2e", import.meta.url)), file);
   await mkdir(folder, { recursive: true });
@@ -54,9 +54,11 @@ async function keepLogs({ cluster }: Stage, { name, namespace }: Release): Promi
   }
 }
 
+type Values = Readonly<Record<string, unknown>>;
+
 export interface SceneOptions extends Omit<StageOptions, "log"> {
   /** For the release; over those that fit it to the stage. */
-  readonly values?: Readonly<Record<string, unknown>>;
+  readonly values?: Values | ((stage: Stage) => Values);
   /** False: nothing is installed before a chapter says so (`scene.install`). */
   readonly install?: boolean;
 }
@@ -82,6 +84,7 @@ async function openScene({ values = {}, install = true, ...options }: SceneOptio
   const stage = await openStage({ ...options, log });
   const { kubectl } = stage.cluster;
   let release: Release | undefined;
+  const ours = typeof values === "function" ? values(stage) : values;
 
   const scene: Scene = {
     stage,
@@ -89,7 +92,7 @@ async function openScene({ values = {}, install = true, ...options }: SceneOptio
       if (!release) throw new Error("nothing is installed");
       return release;
     },
-    async install(options = { values }) {
+    async install(options = { values: ours }) {
       release = await installRelease({ stage, ...options });
       return release;
     },
@@ -127,6 +130,7 @@ async function openScene({ values = {}, install = true, ...options }: SceneOptio
     if (install) await scene.install();
     return scene;
   } catch (error) {
+    await keepLogs(stage, { name: "cache-registry", namespace: "cache-registry-system" });
     await stage.close();
     throw error;
   }

@@ -1,5 +1,5 @@
 // What test images run. Without arguments it serves HTTP on $PORT (8080), answering its host name, until SIGTERM.
-// For looking around from inside a pod: `probe get URL`, `probe resolve NAME`, `probe sleep SECONDS`.
+// For looking around from inside a pod: `probe get URL`, `probe resolve NAME`, `probe read FILE`, `probe sleep SECONDS`.
 package main
 
 import (
@@ -34,6 +34,8 @@ func main() {
 		err = get(ctx, argument)
 	case "resolve":
 		err = resolve(ctx, argument)
+	case "read":
+		err = read(argument)
 	case "sleep":
 		err = sleep(ctx, argument)
 	default:
@@ -93,6 +95,16 @@ func resolve(ctx context.Context, name string) error {
 	}
 	fmt.Println(strings.Join(addresses, " "))
 	return nil
+}
+
+// read prints a file.
+func read(file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(content)
+	return err
 }
 
 func sleep(ctx context.Context, argument string) error {
