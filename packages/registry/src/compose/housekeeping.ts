@@ -24,7 +24,7 @@ type Parts = { readonly stores: Stores; readonly reading: Reading };
 export async function composeHousekeeping(config: RegistryConfig, { stores, reading }: Parts, process: Process) {
   const { replication, digestLock, blobs, guarded, disk, metadata, documents, pulls } = stores;
   const { logger, metrics, health } = process;
-  const { live, sources } = reading;
+  const { live, lent, sources, tagPolicyOf } = reading;
   const { client } = live;
   const { manifests } = sources;
 
@@ -50,7 +50,7 @@ export async function composeHousekeeping(config: RegistryConfig, { stores, read
   const gate = createWarmUpGate({ hold: (registry) => live.traffic.hold(registry), client, metrics, logger });
   const content = { metadata, documents, manifests, blobs: sources.blobs };
   const warmUp = createWarmUp({ ...content, gate, space, logger });
-  const images = createImages({ ...content, warmUp, defaultPlatforms: WARM_BY_DEFAULT });
+  const images = createImages({ ...content, lent, warmUp, tagPolicyOf, defaultPlatforms: WARM_BY_DEFAULT });
   const heal = createHealBlob({
     ...{ blobs, metadata, digestLock, documents, logger },
     refetch: createRefetch({ metadata, manifests, blobs: sources.blobs }),

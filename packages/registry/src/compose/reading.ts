@@ -3,6 +3,8 @@ import type { RegistryConfig } from "../config.ts";
 import { createReadBlob } from "../content/read-blob.ts";
 import { createManifestReader } from "../content/read-manifest.ts";
 import { createReadReferrers } from "../content/read-referrers.ts";
+import { withLentCredentials } from "../lent-credentials/lent-client.ts";
+import { createLentCredentials } from "../lent-credentials/lent-credentials.ts";
 import { createBlobSource } from "../pull-through/blob-source.ts";
 import { createManifestSource } from "../pull-through/manifest-source.ts";
 import { createNotStored } from "../pull-through/not-stored.ts";
@@ -16,7 +18,9 @@ export type Reading = ReturnType<typeof composeReading>;
 export function composeReading(config: RegistryConfig, stores: Stores, { logger, metrics, health }: Process) {
   const { replication, digestLock, blobs, guarded, metadata, documents, storeManifest, pulls } = stores;
   const live = createLiveUpstreams({ settings: config, metrics, logger, health });
-  const { client, labelOf } = live;
+  const { labelOf } = live;
+  const lent = createLentCredentials();
+  const client = withLentCredentials(live.client, lent);
   const pullMetrics = createPullThroughMetrics(metrics, labelOf);
   const tagPolicyOf = (registry: string, tag: string) => live.tagRuleOf(registry, tag);
   const notStored = createNotStored({ metrics, logger, labelOf });
@@ -31,6 +35,8 @@ export function composeReading(config: RegistryConfig, stores: Stores, { logger,
   const readerDeps = { metadata, pulls, metrics: pullMetrics };
   return {
     live,
+    lent,
+    tagPolicyOf,
     metrics: pullMetrics,
     /** From the upstreams. */
     sources: { manifests, blobs: blobSource },

@@ -15,7 +15,9 @@ import type {
 } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { ManifestDocuments } from "../content/manifest-documents.ts";
 import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
+import type { LentCredentials, UserAndPassword } from "../lent-credentials/lent-credentials.ts";
 import type { BlobSource } from "../pull-through/blob-source.ts";
+import { freshUntil, type TagPolicy } from "../pull-through/freshness.ts";
 import type { ManifestSource } from "../pull-through/manifest-source.ts";
 import { toClientError } from "../pull-through/upstream-failure.ts";
 import { closureOf, type ImageClosure } from "./image-closure.ts";
@@ -38,12 +40,20 @@ export type ImageDescription = {
   platforms: readonly string[];
   lastPulledAt: string | null;
   checkedAt: string | null;
+  /** Until when a tag is served without asking upstream; null where nobody asks: digests, frozen tags. */
+  freshUntil: string | null;
   error?: string;
   /** What kind of error, when somebody can do something about it. */
   reason?: "NoSpace";
 };
 
-export type WantImage = { readonly owner: string; readonly pin: boolean; readonly platforms: readonly string[] };
+export type WantImage = {
+  readonly owner: string;
+  readonly pin: boolean;
+  readonly platforms: readonly string[];
+  /** Undefined: what was lent before stays. Empty: it is taken back. */
+  readonly credentials?: readonly UserAndPassword[] | undefined;
+};
 
 /** What the management API knows of images: who wants them, and how far they are here. */
 export type Images = {
@@ -64,8 +74,10 @@ export type ImagesDeps = {
   readonly metadata: MetadataStore;
   readonly documents: ManifestDocuments;
   readonly blobs: BlobSource;
-  readonly manifests: Pick<ManifestSource, "byDigest" | "refresh">;
+  readonly manifests: Pick<ManifestSource, "byDigest" | "refresh" | "forgetFailures">;
+  readonly lent: Pick<LentCredentials, "lend" | "giveBack">;
   readonly warmUp: WarmUp;
+  readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
   /** Warmed when the wish names none. */
   readonly defaultPlatforms: readonly string[];
   readonly now?: () => number;
@@ -80,7 +92,9 @@ export function createImages({
   documents,
   blobs,
   manifests,
+  lent,
   warmUp,
+  tagPolicyOf,
   defaultPlatforms,
   now = Date.now,
 }: ImagesDeps): Images {
@@ -132,9 +146,12 @@ export function createImages({
   }
 
   return {
-    async want(reference, { owner, pin, platforms }) {
+    async want(reference, { owner, pin, platforms, credentials }) {
       const key = keyOf(reference);
       const at = now();
+      if (credentials && lent.lend({ image: reference, owner, credentials })) {
+        manifests.forgetFailures(upstreamRepository(reference.registry, reference.repository));
+      }
       await metadata.putImage({
         reference: key,
         owner,
@@ -177,11 +194,13 @@ export function createImages({
         platforms: progress.platforms,
         lastPulledAt: record ? timeOf(await metadata.lastPulledAt(repository.name, record.digest)) : null,
         checkedAt: timeOf(tag?.checkedAt ?? null),
+        freshUntil: timeOf(tag ? freshUntil(tag, tagPolicyOf(reference.registry, tag.name)) : null),
         ...(error === undefined ? {} : { error }),
         ...(failure?.reason && { reason: failure.reason }),
       };
     },
     async release(reference, owner) {
+      lent.giveBack(reference, owner);
       const repository = upstreamRepository(reference.registry, reference.repository);
       const wanted = manifestReferenceOf(reference);
       const target = isDigest(wanted)

@@ -32,7 +32,7 @@ export type ManagementDeps = {
 
 const Owner = z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/, "an owner is 1 to 128 characters of A-Z a-z 0-9 . _ : -");
 
-/** `PUT /api/v1/images/<reference>`. Credentials of private images come with a later version of this API. */
+/** `PUT /api/v1/images/<reference>`. */
 const Wish = z.strictObject({
   platforms: z
     .array(z.string().refine((text) => parsePlatform(text) !== undefined, 'expected "os/architecture[/variant]"'))
@@ -40,6 +40,10 @@ const Wish = z.strictObject({
     .default([]),
   pin: z.boolean().default(false),
   owner: Owner.optional(),
+  credentials: z
+    .array(z.strictObject({ username: z.string().min(1).max(1_024), password: z.string().max(65_536) }))
+    .max(16)
+    .optional(),
   refresh: z.boolean().default(false),
 });
 const DEFAULT_OWNER = "default";
@@ -57,10 +61,12 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         const reference = referenceOf(request);
         const wish = parseInput(Wish, request.body ?? {});
         const { refresh, owner, ...rest } = wish;
+        if (rest.credentials?.length) requirePrivacy(request);
         // First, so that the warm-up is of what the tag names now.
         if (refresh) await images.refresh(reference);
         // Whoever only refreshes an image does not become one of those who keep it.
-        const wanted = !refresh || owner !== undefined || rest.pin || rest.platforms.length > 0;
+        const wanted =
+          !refresh || owner !== undefined || rest.pin || rest.platforms.length > 0 || rest.credentials !== undefined;
         if (wanted) await images.want(reference, { ...rest, owner: owner ?? DEFAULT_OWNER });
         return reply.code(202).send(await images.describe(reference));
       });
@@ -118,6 +124,17 @@ async function requireToken(request: FastifyRequest, token: SecretFile | undefin
   throw new CodedError("UNAUTHORIZED", "the management API needs the token of management.tokenFile", {
     headers: { "www-authenticate": "Bearer" },
   });
+}
+
+/** Credentials travel encrypted, or not beyond this machine. */
+function requirePrivacy({ raw: { socket } }: FastifyRequest): void {
+  if ("encrypted" in socket && socket.encrypted === true) return;
+  if (isLoopbackAddress(socket.remoteAddress)) return;
+  throw new CodedError("DENIED", "credentials are taken over HTTPS only: set management.tls");
+}
+
+function isLoopbackAddress(address = ""): boolean {
+  return address === "::1" || /^(?:::ffff:)?127\./.test(address);
 }
 
 function referenceOf(request: FastifyRequest): ImageReference {

@@ -25,7 +25,7 @@ export type WarmUp = {
   isRunning(key: string): boolean;
   /** Why it does not begin yet: the upstream's limit is kept for pods. */
   waitsFor(key: string): string | undefined;
-  /** Why the last run failed; gone when a new one starts. */
+  /** Why the last run failed, or what is here could not be confirmed; gone when a new one starts. */
   lastFailure(key: string): WarmUpFailure | undefined;
   /** Starts nothing more; what is under way ends with the process and begins anew when it is asked for. */
   stop(): void;
@@ -52,7 +52,8 @@ export function createWarmUp(deps: WarmUpDeps): WarmUp {
   const errors = new Map<string, WarmUpFailure>();
   const stopping = new AbortController();
 
-  async function warm(reference: ImageReference, platforms: readonly Platform[]): Promise<void> {
+  /** Says why the upstream could not confirm what is here, if so. */
+  async function warm(reference: ImageReference, platforms: readonly Platform[]): Promise<string | undefined> {
     const repository = upstreamRepository(reference.registry, reference.repository);
     const wanted = manifestReferenceOf(reference);
     const root = await (isDigest(wanted)
@@ -79,6 +80,7 @@ export function createWarmUp(deps: WarmUpDeps): WarmUp {
     } finally {
       room.release();
     }
+    return root.staleBecause;
   }
 
   async function fetchBlob(repository: UpstreamRepository, digest: Digest): Promise<void> {
@@ -87,32 +89,40 @@ export function createWarmUp(deps: WarmUpDeps): WarmUp {
     if (location.kind === "fetching") await location.fetch.finished;
   }
 
-  /** True when it is done; false when it must wait for the upstream again, without holding a place meanwhile. */
-  async function warmUnlessHeld(reference: ImageReference, platforms: readonly Platform[]): Promise<boolean> {
-    if (gate.closed(reference.registry)) return false;
-    await warm(reference, platforms);
-    return true;
+  /** Undefined when it must wait for the upstream again, without holding a place meanwhile. */
+  async function warmUnlessHeld(
+    reference: ImageReference,
+    platforms: readonly Platform[],
+  ): Promise<{ readonly stale: string | undefined } | undefined> {
+    return gate.closed(reference.registry) ? undefined : { stale: await warm(reference, platforms) };
   }
 
   async function warmWhenAllowed(
     reference: ImageReference,
     key: string,
     platforms: readonly Platform[],
-  ): Promise<void> {
+  ): Promise<string | undefined> {
     const { signal } = stopping;
-    do {
+    for (;;) {
       await gate.open(reference, { signal, onWait: (reason) => waiting.set(key, reason) });
       waiting.delete(key);
-    } while (!(await images.run(() => warmUnlessHeld(reference, platforms), { signal, priority: "background" })));
+      const done = await images.run(() => warmUnlessHeld(reference, platforms), { signal, priority: "background" });
+      if (done) return done.stale;
+    }
+  }
+
+  function note(key: string, failure: WarmUpFailure): void {
+    if (errors.size >= MAX_REMEMBERED_ERRORS) errors.clear();
+    errors.set(key, failure);
   }
 
   async function run(reference: ImageReference, key: string, platforms: readonly Platform[]): Promise<void> {
     try {
-      await warmWhenAllowed(reference, key, platforms);
-      logger.info({ image: key }, "image warmed");
+      const stale = await warmWhenAllowed(reference, key, platforms);
+      if (stale !== undefined) note(key, { message: stale });
+      else logger.info({ image: key }, "image warmed");
     } catch (error) {
-      if (errors.size >= MAX_REMEMBERED_ERRORS) errors.clear();
-      errors.set(key, failureOf(error));
+      note(key, failureOf(error));
       logger.warn({ image: key, err: error }, "warm-up failed");
     } finally {
       running.delete(key);

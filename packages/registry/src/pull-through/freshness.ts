@@ -11,6 +11,11 @@ export function isFresh(tag: Pick<TagRecord, "checkedAt" | "staleSince">, policy
   return age >= 0 && age < policy.ttl;
 }
 
+/** The end of that time, milliseconds since 1970; null: never. */
+export function freshUntil(tag: Pick<TagRecord, "checkedAt">, policy: TagPolicy): number | null {
+  return policy.freeze ? null : tag.checkedAt + policy.ttl;
+}
+
 /** RFC 7234 §5.5 warn-code 299, as distribution spec "Warnings" wants it: `299 - "<text>"`. */
 export function staleWarning(reason: string, what = "the tag"): string {
   const text = reason.replace(/[^\x20-\x7e]|["\\]/g, " ").slice(0, 200);

@@ -20,6 +20,8 @@ export type ResolvedManifest = {
   readonly outcome: Outcome;
   /** Text of a Warning header: the digest could not be confirmed upstream. */
   readonly warning?: string;
+  /** The same for the operators of this registry: what failed. */
+  readonly staleBecause?: string;
   /** The document, when the store could not take it: nothing is held then. */
   readonly bytes?: Buffer;
 };
@@ -36,6 +38,8 @@ export type ManifestSource = {
   refresh(repository: UpstreamRepository, tag: string): Promise<ResolvedManifest>;
   /** The document is known but its bytes are lost: fetch them again. They are the answer when the store cannot take them. */
   refetch(repository: UpstreamRepository, digest: Digest): Promise<Buffer | undefined>;
+  /** We are somebody else to the upstream now: what it refused before it may give. */
+  forgetFailures(repository: UpstreamRepository): void;
 };
 
 export type ManifestSourceDeps = {
@@ -133,7 +137,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     await markStale(repository, held, error);
     const reason = isUpstreamError(error) ? error.kind : messageOf(error);
     deps.metrics.staleReason(repository.upstream, isUpstreamError(error) ? error.kind : "other");
-    return { record, outcome: "stale", warning: staleWarning(reason) };
+    return { record, outcome: "stale", warning: staleWarning(reason), staleBecause: messageOf(error) };
   }
 
   async function revalidate(repository: UpstreamRepository, tag: string, priority: Urgency): Promise<ResolvedManifest> {
@@ -219,6 +223,7 @@ export function createManifestSource(deps: ManifestSourceDeps): ManifestSource {
     async refetch(repository, digest) {
       return (await fetchDigest(repository, digest, "foreground")).bytes;
     },
+    forgetFailures: (repository) => failures.forgetAll(`${repository.name} `),
     async byTag(repository, tag, priority = "foreground") {
       const key = `${repository.name}:${tag}`;
       return (

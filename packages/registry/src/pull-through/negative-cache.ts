@@ -7,6 +7,8 @@ export type NegativeCache = {
   get(key: string): Error | undefined;
   remember(key: string, error: Error): void;
   forget(key: string): void;
+  /** Of all keys that begin so. */
+  forgetAll(prefix: string): void;
 };
 
 export function createNegativeCache({ now = Date.now, ttl = REMEMBER_FAILURE_MS } = {}): NegativeCache {
@@ -28,6 +30,9 @@ export function createNegativeCache({ now = Date.now, ttl = REMEMBER_FAILURE_MS 
     },
     forget(key) {
       entries.delete(key);
+    },
+    forgetAll(prefix) {
+      for (const key of entries.keys()) if (key.startsWith(prefix)) entries.delete(key);
     },
   };
 }
