@@ -36,12 +36,21 @@ describe("access to the API server", () => {
     for (const account of accounts) expect(account.automountServiceAccountToken).toBe(false);
   });
 
-  it("writes nothing cluster-wide but CachedImages and Events", async () => {
-    const { rules } = (await render()).only<Role>("ClusterRole");
-    const writable = rules
+  async function writable(values: Record<string, unknown> = {}): Promise<string[]> {
+    const { rules } = (await render({ values })).only<Role>("ClusterRole");
+    return rules
       .filter(({ verbs }) => verbs.some((verb) => WRITE.includes(verb)))
       .flatMap(({ resources }) => resources);
-    expect(writable).toEqual(["cachedimages", "cachedimages/status", "events"]);
+  }
+
+  it("writes nothing cluster-wide but CachedImages, Events, and the images of pods that it rewrote", async () => {
+    expect(await writable()).toEqual(["cachedimages", "cachedimages/status", "pods", "events"]);
+    expect(await writable({ mode: "mirror" })).toEqual(["cachedimages", "cachedimages/status", "events"]);
+    expect(about((await render()).only<Role>("ClusterRole").rules, "pods").flatMap(({ verbs }) => verbs)).toEqual([
+      "list",
+      "watch",
+      "patch",
+    ]);
   });
 
   it("gives the controllers exactly the rights that the integration tests run them with", async () => {

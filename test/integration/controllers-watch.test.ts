@@ -78,6 +78,7 @@ describe("watches", () => {
         owner: undefined,
         images: ["docker.io/library/nginx:1.27"],
         recorded: ["docker.io/library/nginx:1.27"],
+        refused: [],
       },
     ]);
   });

@@ -14,7 +14,7 @@ export const CLUSTER_RULES: readonly Rule[] = [
     verbs: ["get", "list", "watch", "create", "delete"],
   },
   { apiGroups: ["cache-registry.enix.io"], resources: ["cachedimages/status"], verbs: ["patch"] },
-  { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch", "patch"] },
   { apiGroups: [""], resources: ["nodes"], verbs: ["list", "watch"] },
   { apiGroups: [""], resources: ["namespaces"], resourceNames: ["kube-system"], verbs: ["get"] },
   { apiGroups: ["apps"], resources: ["replicasets", "statefulsets", "daemonsets"], verbs: ["list", "watch"] },

@@ -14,6 +14,7 @@ import { createSourceIndex, referenceOf } from "./cached-image/source-index.ts";
 import { createUsageIndex } from "./cached-image/usage.ts";
 import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { createPodReconciler } from "./pod/pod-reconciler.ts";
+import { createRestoreReconciler } from "./pod/restore-reconciler.ts";
 import type { ManagementClient } from "./registry/management-client.ts";
 import { createRegistryMonitor } from "./registry/registry-monitor.ts";
 import { connectUsage, createWatches } from "./watches.ts";
@@ -83,6 +84,14 @@ export function createTerm(deps: TermDeps): Term {
     logger,
     metrics,
   });
+  const restoreController = createController({
+    name: "refused-pull",
+    reconcile: createRestoreReconciler({ client, pods, events, logger, metrics }),
+    concurrency: 2,
+    informers: [pods],
+    logger,
+    metrics,
+  });
   const imageController = createController({
     name: "cached-image",
     reconcile: createCachedImageReconciler({
@@ -123,6 +132,7 @@ export function createTerm(deps: TermDeps): Term {
     connectUsage(watches, usage, enqueueImages);
     pods.onChange(({ type, key, object }) => {
       if (type !== "deleted" && object.recorded.length > 0) podController.enqueue(key);
+      if (type !== "deleted" && object.refused.length > 0) restoreController.enqueue(key);
     });
     images.onChange((change) => {
       sources.apply(change);
@@ -153,6 +163,7 @@ export function createTerm(deps: TermDeps): Term {
         ...informers.map((informer) => informer.run(signal)),
         monitor.run(signal),
         podController.run(signal),
+        restoreController.run(signal),
         imageController.run(signal),
         releaseController.run(signal),
         swept,

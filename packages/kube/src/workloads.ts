@@ -14,9 +14,20 @@ export type PodSpec = {
   imagePullSecrets?: { name?: string }[];
 };
 
+export type ContainerStatus = {
+  name: string;
+  restartCount?: number;
+  state?: { waiting?: { reason?: string; message?: string }; terminated?: object };
+};
+
 export type Pod = KubeObject & {
   spec?: PodSpec;
-  status?: { phase?: string };
+  status?: {
+    phase?: string;
+    conditions?: { type: string; status: string }[];
+    containerStatuses?: ContainerStatus[];
+    initContainerStatuses?: ContainerStatus[];
+  };
 };
 
 type Template = { spec?: PodSpec };

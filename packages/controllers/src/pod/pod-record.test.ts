@@ -25,6 +25,7 @@ describe("podRecord", () => {
       owner: "ReplicaSet/web-1",
       images: ["docker.io/library/nginx:1"],
       recorded: ["docker.io/library/nginx:1"],
+      refused: [],
     });
   });
 

@@ -2,6 +2,7 @@ import { MANAGED_LABEL } from "@cache-registry/core/labels";
 import { controllerOf } from "@cache-registry/kube/object";
 import type { Pod } from "@cache-registry/kube/workloads";
 import { type CacheNames, type RecordingMode, recordedReferences, usedReferences } from "./pod-images.ts";
+import { type RefusedPull, refusedPulls } from "./refused-pull.ts";
 
 /** All that is kept of a pod in memory. */
 export type PodRecord = {
@@ -13,9 +14,11 @@ export type PodRecord = {
   readonly images: readonly string[];
   /** Those that give CachedImages. */
   readonly recorded: readonly string[];
+  /** Rewritten images that the kubelet was refused; nearly always none. */
+  readonly refused: readonly RefusedPull[];
 };
 
-const NONE: readonly string[] = [];
+const NONE: readonly never[] = [];
 
 /**
  * A pod that has Succeeded or Failed is over: the kubelet starts nothing in it again, whatever its restartPolicy (what is
@@ -40,5 +43,6 @@ export function podRecord(
     owner: owner && `${owner.kind}/${owner.name}`,
     images: over ? NONE : usedReferences(pod.spec, names).map(intern),
     recorded: over || !managed ? NONE : recordedReferences(pod.spec, { mode, names }).map(intern),
+    refused: over || !managed ? NONE : refusedPulls(pod, names),
   };
 }
