@@ -81,7 +81,9 @@ describe("a rewritten pod whose pull is refused", () => {
     await sleep(1_000);
     expect((await imagesOf("web")).main?.[1]).toBe(CACHED);
     expect(await events("web")).toHaveLength(1);
-    expect(metricOf(await running.metrics.text(), "cache_registry_refused_pulls_total", { outcome: "restored" })).toBe(1);
+    expect(metricOf(await running.metrics.text(), "cache_registry_refused_pulls_total", { outcome: "restored" })).toBe(
+      1,
+    );
   });
 
   it("gets that of an init container back, also when nobody led while it was refused", async () => {
