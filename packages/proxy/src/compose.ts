@@ -14,6 +14,7 @@ import type { ProxyConfig } from "./config.ts";
 import { createContinuation } from "./continuation.ts";
 import { createFailover } from "./failover.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
+import { processesListening } from "./listening-processes.ts";
 import { createProxyMetrics } from "./metrics.ts";
 import { createUpstreamAnswers } from "./upstream-answer.ts";
 
@@ -30,9 +31,10 @@ export type Proxy = {
   readonly reconfigure: (config: ProxyConfig) => void;
 };
 
-/** Names under which clients reach us; a namespace that says so says nothing. */
+/** Names under which clients reach us, whatever we listen on; a namespace that says so says nothing. */
 function ownNames({ hosts, port }: ProxyConfig["listen"]): string[] {
-  return ["localhost", ...hosts].map((host) => `${host.includes(":") ? `[${host}]` : host}:${port}`);
+  const names = new Set(["localhost", "127.0.0.1", "::1", ...hosts]);
+  return [...names].map((host) => `${host.includes(":") ? `[${host}]` : host}:${port}`);
 }
 
 /**
@@ -70,13 +72,14 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
     createApp: () => createApp({ failover, targets, logger, metrics, accessLog: config.log.access }),
     logger,
   });
+  health.addCheck({ name: "update", check: () => whyNotAlone(config) });
   const management = await managementService(config, { health, metrics, logger });
   return {
     health,
     metrics,
     listeners,
     reconfigure: (next) => live.replace(settingsOf(next)),
-    services: [management, { name: "clients", stop: () => closeAll(cache, client) }, listeners],
+    services: [management, { name: "clients", stop: () => closeAll(cache, client) }, listeners, farewell(management)],
   };
 }
 
@@ -95,6 +98,20 @@ async function managementService({ management }: ProxyConfig, { health, metrics,
       certificate?.close();
     },
   };
+}
+
+/** Stops it first of all: probes then reach the process that takes over. */
+function farewell(management: Service): Service {
+  return { name: "probes", stop: () => management.stop?.() };
+}
+
+/**
+ * In an update on the host network two processes share both ports, and a probe of the one may be answered by the other. So
+ * both are unready until both serve: management comes first at a start, and goes first at a stop.
+ */
+async function whyNotAlone({ management, listen: own }: ProxyConfig): Promise<string | undefined> {
+  const [probed = 0, serving = 0] = await Promise.all([management.port, own.port].map(processesListening));
+  return probed > serving ? "a process on these ports does not serve yet" : undefined;
 }
 
 async function closeAll(...closing: readonly { close(): Promise<void> }[]): Promise<void> {

@@ -19,6 +19,9 @@ export const ProxyConfig = z.strictObject({
       .default(["127.0.0.1", "::1"])
       .describe("Addresses to listen on; one that the node lacks is logged and left out"),
     port: port(7439).describe("Port to listen on"),
+    handover: duration("0s").describe(
+      "After SIGTERM: how long to serve on at most until another process of ours listens on the port, as in an update on the host network",
+    ),
   }),
   registry: section({
     url: httpUrl("http://cache-registry-registry:5000").describe("The cache that is asked first"),

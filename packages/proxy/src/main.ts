@@ -1,4 +1,5 @@
-import { loadConfig } from "@cache-registry/runtime/config";
+import { missingForUpstreams } from "@cache-registry/registry-client/upstream-files";
+import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { createConfigWatch } from "@cache-registry/runtime/config-watch";
 import { runProcess } from "@cache-registry/runtime/lifecycle";
 import { createLogger } from "@cache-registry/runtime/logger";
@@ -16,7 +17,12 @@ export type ProxyOptions = {
  * @throws ConfigError before anything listens
  */
 export async function runProxy({ file, env }: ProxyOptions): Promise<void> {
-  const load = (): ProxyConfig => loadConfig({ schema: ProxyConfig, file, env });
+  const load = (): ProxyConfig => {
+    const config = loadConfig({ schema: ProxyConfig, file, env });
+    const missing = missingForUpstreams(config.upstreams);
+    if (missing.length > 0) throw new ConfigError(missing, file);
+    return config;
+  };
   const config = load();
   const logger = createLogger({ component: "proxy", level: config.log.level });
   const { health, metrics, services, reconfigure } = await composeProxy(config, logger);

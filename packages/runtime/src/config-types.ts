@@ -1,3 +1,4 @@
+import { isIPv6 } from "node:net";
 import { BYTE_SIZE_HINT, parseByteSize } from "@cache-registry/core/byte-size";
 import { DURATION_HINT, parseDuration } from "@cache-registry/core/duration";
 import { normalizeRegistry } from "@cache-registry/core/image-reference";
@@ -71,7 +72,17 @@ export function secretText() {
 
 const HTTP_URL_HINT = "an http:// or https:// URL without user name, password, query and fragment";
 
-function parseHttpUrl(text: string): string | undefined {
+/**
+ * `http://fd00::1:5000` → `http://[fd00::1]:5000`. A pod's specification can join the address and the port of a Service
+ * from variables, but not put brackets around the one and not around the other.
+ */
+function withBrackets(text: string): string {
+  const [, scheme = "", address = "", port = ""] = /^(https?:\/\/)([0-9a-fA-F:.]+):(\d+)$/.exec(text) ?? [];
+  return isIPv6(address) ? `${scheme}[${address}]:${port}` : text;
+}
+
+function parseHttpUrl(given: string): string | undefined {
+  const text = withBrackets(given);
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     return undefined;

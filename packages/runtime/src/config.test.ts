@@ -77,6 +77,14 @@ cacheUrl: http://cache:5000/
     expect(config.cacheUrl).toBe("http://cache:5000");
   });
 
+  it.each([
+    ["http://fd00::1:5000", "http://[fd00::1]:5000"],
+    ["https://[fd00::1]:5000/", "https://[fd00::1]:5000"],
+    ["http://10.96.0.7:5000", "http://10.96.0.7:5000"],
+  ])("takes the URL of a Service's address: %s", (given, url) => {
+    expect(load(undefined, { CREG_CACHEURL: given }).cacheUrl).toBe(url);
+  });
+
   it("takes a key without a value as not written", () => {
     expect(load("auth: { tokenFile: }\nlisten:\n").auth).toEqual({});
   });
