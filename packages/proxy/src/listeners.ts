@@ -27,8 +27,9 @@ export type ListenersOptions = {
 };
 
 const HANDOVER_LOOK_MS = 50;
-/** Turns of the event loop in which connections that arrived already are taken: those that wait are reset at a close. */
-const LAST_TURNS = 3;
+/** Pulls come in bursts: so long without a new connection, none is about to arrive. */
+const QUIET_MS = 20;
+const MAX_WAIT_FOR_QUIET_MS = 2_000;
 
 /**
  * Listens on every address that the node has. The port is shared with another process of ours, so that an upgrade leaves
@@ -37,11 +38,15 @@ const LAST_TURNS = 3;
 export function createListeners({ hosts, port, handover = 0, createApp, logger }: ListenersOptions): Listeners {
   const apps: FastifyInstance[] = [];
   const bound: BoundAddress[] = [];
+  let lastArrival = 0;
 
   async function listenOn(host: string): Promise<void> {
     const app = createApp();
     try {
       bound.push(await listen(app, { host, port, reusePort: true }));
+      app.server.on("connection", () => {
+        lastArrival = performance.now();
+      });
       apps.push(app);
     } catch (error) {
       await app.close();
@@ -51,7 +56,10 @@ export function createListeners({ hosts, port, handover = 0, createApp, logger }
   }
 
   async function close(): Promise<void> {
-    await Promise.all(apps.splice(0).map((app) => app.close()));
+    const closing = apps.splice(0);
+    // At once: before fastify comes to it, others would have arrived.
+    for (const { server } of closing) server.close();
+    await Promise.all(closing.map((app) => app.close()));
   }
 
   /** A probe cannot tell two processes on one port apart, so who leaves makes sure that somebody else is there. */
@@ -60,14 +68,27 @@ export function createListeners({ hosts, port, handover = 0, createApp, logger }
     const ours = bound[0]?.port ?? port;
     while (performance.now() < deadline) {
       const count = await processesListening(ours);
-      if (count === undefined || count > 1) break;
+      // Once more: it may have opened the first of its addresses just now.
       await sleep(HANDOVER_LOOK_MS);
+      if (count === undefined || count > 1) return;
     }
-    for (let turn = 0; turn < LAST_TURNS; turn += 1) await setImmediate();
+  }
+
+  /** The kernel resets connections that wait to be accepted when a listening socket is closed. */
+  async function untilNobodyComes(): Promise<void> {
+    const deadline = performance.now() + MAX_WAIT_FOR_QUIET_MS;
+    do {
+      await sleep(QUIET_MS / 4);
+      // Past the point in the loop where connections are accepted.
+      await setImmediate();
+    } while (performance.now() - lastArrival < QUIET_MS && performance.now() < deadline);
   }
 
   async function stop(): Promise<void> {
-    if (apps.length > 0) await untilAnotherListens();
+    if (apps.length > 0 && handover > 0) {
+      await untilAnotherListens();
+      await untilNobodyComes();
+    }
     await close();
   }
 

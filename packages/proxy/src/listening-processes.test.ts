@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { countListeners, processesListening } from "./listening-processes.ts";
 
 const HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
-const row = (local: string, state: string) => `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 0 0 0 1`;
+const row = (local: string, state: string) =>
+  `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 0 0 0 1`;
 
 describe("countListeners", () => {
   it("counts what listens on one address, whatever else has the port", () => {
