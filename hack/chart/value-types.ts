@@ -82,6 +82,13 @@ export const VALUE_TYPES: Readonly<Record<string, Schema>> = {
     },
     ["key", "operator"],
   ),
+  matchCondition: closed(
+    {
+      name: about("Name, unique among them.", text),
+      expression: about("CEL expression that gives true for what the webhook shall see.", text),
+    },
+    ["name", "expression"],
+  ),
   upstream: closed(
     {
       registry: about("Its name in image references.", text),

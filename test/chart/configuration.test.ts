@@ -87,6 +87,7 @@ describe("the webhook's configuration", () => {
           "none",
         ],
       },
+      optIn: false,
       dryRun: false,
       shutdown: { grace: "5s", drainTimeout: "10s" },
       log: { level: "info" },
@@ -109,6 +110,14 @@ describe("the webhook's configuration", () => {
       ...webhook,
     });
   });
+});
+
+it("the webhook knows for which upstreams the registry has credentials", async () => {
+  const credentials = { existingSecret: "ecr" };
+  const upstreams = [UPSTREAM, { registry: "1.dkr.ecr.eu-west-1.amazonaws.com", credentials }, { registry: "gcr.io" }];
+  const manifests = await render({ values: { upstreams }, arguments: ["--skip-schema-validation"] });
+  expect(manifests.config("webhook").registriesWithCredentials).toEqual(["1.dkr.ecr.eu-west-1.amazonaws.com"]);
+  expect((await render()).config("webhook")).not.toHaveProperty("registriesWithCredentials");
 });
 
 describe("the controllers' configuration", () => {

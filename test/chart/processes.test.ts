@@ -51,6 +51,8 @@ const EVERY_VALUE = {
   webhook: {
     images: { allow: ["docker.io/*"], deny: ["quay.io"], public: ["ghcr.io/a/b"], nodeCredentials: [] },
     owners: { allow: ["apps/ReplicaSet"] },
+    optIn: "pod",
+    matchConditions: [{ name: "not-by-me", expression: "request.userInfo.username != 'me'" }],
     dryRun: true,
     log: { level: "trace" },
   },

@@ -103,6 +103,34 @@ describe("the webhook's registration", () => {
     expect(others).toEqual([OPT_OUT, own]);
   });
 
+  it("can be for those only that ask for it", async () => {
+    const optIn = { key: POLICY, operator: "In", values: ["cache"] };
+    const own = { key: "app", operator: "Exists" };
+    const selectors = async (value: string | false) => {
+      const controllers = { webhook: { objectSelector: { matchExpressions: [own] } } };
+      const manifests = await render({ values: { webhook: { optIn: value }, controllers } });
+      const { objectSelector, namespaceSelector } = configuration(manifests).webhook;
+      const config = manifests.config("webhook").optIn;
+      return {
+        config,
+        object: objectSelector.matchExpressions,
+        namespace: namespaceSelector.matchExpressions.slice(1),
+      };
+    };
+    expect(await selectors(false)).toEqual({ config: false, object: [OPT_OUT, own], namespace: [OPT_OUT] });
+    expect(await selectors("namespace")).toEqual({ config: false, object: [OPT_OUT, own], namespace: [optIn] });
+    expect(await selectors("pod")).toEqual({ config: true, object: [optIn, own], namespace: [OPT_OUT] });
+    expect(await refusal({ values: { webhook: { optIn: "container" } } })).toContain("optIn");
+  });
+
+  it("takes conditions on the request from the values", async () => {
+    const matchConditions = [{ name: "not-by-me", expression: "request.userInfo.username != 'me'" }];
+    expect(configuration(await render()).webhook).not.toHaveProperty("matchConditions");
+    expect(configuration(await render({ values: { webhook: { matchConditions } } })).webhook).toMatchObject({
+      matchConditions,
+    });
+  });
+
   it("takes its policies from the values", async () => {
     const webhook = { failurePolicy: "Fail", timeoutSeconds: 7, reinvocationPolicy: "Never" };
     expect(configuration(await render({ values: { webhook } })).webhook).toMatchObject(webhook);

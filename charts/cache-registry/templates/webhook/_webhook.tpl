@@ -12,10 +12,17 @@ registries:
   - {{ .registry | quote }}
   {{- end }}
 {{- end }}
+{{- $withCredentials := list }}
+{{- range .Values.upstreams }}{{ if .credentials }}{{ $withCredentials = append $withCredentials .registry }}{{ end }}{{ end }}
+{{- with $withCredentials }}
+registriesWithCredentials:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 images:
   {{- toYaml .Values.webhook.images | nindent 2 }}
 owners:
   {{- toYaml .Values.webhook.owners | nindent 2 }}
+optIn: {{ eq (toString .Values.webhook.optIn) "pod" }}
 dryRun: {{ .Values.webhook.dryRun }}
 # serve on until no API server sends here any more
 shutdown: { grace: 5s, drainTimeout: 10s }
