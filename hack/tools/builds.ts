@@ -6,7 +6,7 @@ export interface Build {
   /** Tool → package. */
   readonly programs: Readonly<Record<string, string>>;
   /** Tool-like name → folder of a required module, copied beside the programs. */
-  readonly folders?: Readonly<Record<string, { module: string; path: string }>>;
+  readonly folders?: Readonly<Record<string, { readonly module: string; readonly path: string }>>;
   /** Measured on 2 cores with an empty build cache, after the builds before it. */
   readonly seconds: number;
   readonly tags?: string;
@@ -105,6 +105,28 @@ export const BUILDS: readonly Build[] = [
     programs: { helm: "helm.sh/helm/v4/cmd/helm" },
     seconds: 25,
     linkerVariables: { "helm.sh/helm/v4/internal/version.version": "v4.3.1" },
+  },
+  {
+    name: "kubeconform",
+    module: "kubeconform",
+    programs: { kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform" },
+    seconds: 7,
+  },
+  // CustomResourceDefinitions of what the chart can talk to, for kubeconform.
+  {
+    name: "crds",
+    module: "crds",
+    programs: {},
+    folders: {
+      "flux-source-crds": { module: "github.com/fluxcd/source-controller", path: "config/crd/bases" },
+      "gateway-api-crds": { module: "sigs.k8s.io/gateway-api", path: "config/crd/standard" },
+      "istio-crds": { module: "istio.io/api", path: "kubernetes" },
+      "prometheus-operator-crds": {
+        module: "github.com/prometheus-operator/prometheus-operator",
+        path: "example/prometheus-operator-crd",
+      },
+    },
+    seconds: 5,
   },
   { name: "image-programs", module: "images", programs: { pause: "./pause", probe: "./probe" }, seconds: 3 },
 ];

@@ -23,7 +23,7 @@ export async function goBuild(build: Build, target: string, logFile: string): Pr
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(join(unfinished, "bin"), { recursive: true });
   try {
-    await compile(build, join(unfinished, "bin"), logFile);
+    if (Object.keys(build.programs).length > 0) await compile(build, join(unfinished, "bin"), logFile);
     for (const [tool, packagePath] of Object.entries(build.programs)) {
       const made = outputName(packagePath);
       if (made !== tool) await rename(join(unfinished, "bin", made), join(unfinished, "bin", tool));
@@ -60,12 +60,13 @@ function compile(build: Build, folder: string, logFile: string): Promise<void> {
   });
 }
 
+/** A module of which nothing is compiled may not be there yet: `go mod download` checks it against go.sum as well. */
 async function moduleDirectory(build: Build, module: string): Promise<string> {
-  const { stdout } = await run(goProgram(), ["list", "-m", "-f", "{{.Dir}}", module], {
+  const { stdout } = await run(goProgram(), ["mod", "download", "-json", module], {
     cwd: join(MODULES, build.module),
     env: environment(build),
   });
-  return stdout.trim();
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
 }
 
 /** What a developer has set for other modules (a workspace, vendoring) must not reach these. */

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { parseAllDocuments, stringify } from "yaml";
 import { ensureTools } from "../../hack/tools/ensure.ts";
+import { nonconformities } from "./kubeconform.ts";
 import { type Manifest, Manifests } from "./manifests.ts";
 
 export const CHART = join(import.meta.dirname, "../../charts/cache-registry");
@@ -58,10 +59,15 @@ function template({
   return helm(args, stringify(values));
 }
 
-/** What `helm template` prints, as text. By default into a cluster that has cert-manager. */
+/**
+ * What `helm template` prints, as text. By default into a cluster that has cert-manager.
+ * @throws Error also when one of the objects does not conform to its schema, so that no test renders a wrong one
+ */
 export async function renderText(options: RenderOptions = {}): Promise<string> {
   const { status, output, errors } = await template(options);
   if (status !== 0) throw new Error(`helm template failed: ${errors}`);
+  const problems = await nonconformities(output);
+  if (problems.length > 0) throw new Error(`the rendered objects do not conform:\n${problems.join("\n")}`);
   return output;
 }
 
