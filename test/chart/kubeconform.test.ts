@@ -55,7 +55,12 @@ describe("objects that do not conform", () => {
     ],
     [
       "an unknown field of Flux's",
-      { apiVersion: "source.toolkit.fluxcd.io/v1", kind: "HelmRepository", metadata, spec: { url: "oci://x", uri: "y" } },
+      {
+        apiVersion: "source.toolkit.fluxcd.io/v1",
+        kind: "HelmRepository",
+        metadata,
+        spec: { url: "oci://x", uri: "y" },
+      },
       "HelmRepository x: at '/spec': additional properties 'uri' not allowed",
     ],
   ])("are told from others: %s", async (_what, object, problem) => {
