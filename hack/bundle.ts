@@ -9,8 +9,8 @@ import { build, type Metafile } from "esbuild";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** @returns the folder with `main.js` */
-export async function bundle(outdir = join(root, "dist")): Promise<string> {
+/** Puts `main.js` and what it loads into the folder. @returns folders of the npm packages that have a file in it, sorted */
+export async function bundle(outdir: string): Promise<readonly string[]> {
   await rm(outdir, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: root,
@@ -37,19 +37,24 @@ export async function bundle(outdir = join(root, "dist")): Promise<string> {
     },
   });
   await writeFile(join(outdir, "package.json"), '{"type":"module"}\n');
-  await writeFile(join(outdir, "THIRD-PARTY-NOTICES.txt"), await notices(metafile));
-  return outdir;
+  const modules = modulesOf(metafile);
+  await writeFile(join(outdir, "THIRD-PARTY-NOTICES.txt"), await notices(modules));
+  return modules;
 }
 
-/** The licence texts of every package that has a file in the bundle. */
-async function notices(metafile: Metafile): Promise<string> {
+function modulesOf(metafile: Metafile): readonly string[] {
   const packages = new Set<string>();
   for (const input of Object.keys(metafile.inputs)) {
     const match = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input);
     if (match?.[1]) packages.add(match[1]);
   }
+  return [...packages].sort();
+}
+
+/** The licence texts of every package that has a file in the bundle. */
+async function notices(modules: readonly string[]): Promise<string> {
   const texts: string[] = [];
-  for (const folder of [...packages].sort()) {
+  for (const folder of modules) {
     const manifest = JSON.parse(await readFile(join(root, folder, "package.json"), "utf8")) as Record<string, unknown>;
     if (typeof manifest.name !== "string" || typeof manifest.version !== "string") continue;
     const files = (await readdir(join(root, folder))).filter((file) => /^(licen[cs]e|notice)/i.test(file));
@@ -61,5 +66,7 @@ async function notices(metafile: Metafile): Promise<string> {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  process.stdout.write(`${await bundle()}\n`);
+  const outdir = join(root, "dist");
+  await bundle(outdir);
+  process.stdout.write(`${outdir}\n`);
 }

@@ -38,6 +38,8 @@ export interface LayoutOptions {
   readonly images: readonly ImageSpec[];
   /** The name under which containerd imports it. */
   readonly reference?: string;
+  /** Level of gzip; 1 unless said: the tests' layers are random bytes or programs that are pulled once. */
+  readonly compression?: number;
 }
 
 /** Tars a folder so that equal content gives equal bytes. */
@@ -55,10 +57,14 @@ export async function archiveLayout(directory: string, tarFile: string): Promise
  * Writes an OCI image layout (image-spec, image-layout.md) into `directory`.
  * @returns the descriptor of the image, or of the index when there are several platforms
  */
-export async function writeLayout(directory: string, { images, reference }: LayoutOptions): Promise<Descriptor> {
+export async function writeLayout(
+  directory: string,
+  { images, reference, compression = 1 }: LayoutOptions,
+): Promise<Descriptor> {
   await mkdir(join(directory, "blobs", "sha256"), { recursive: true });
   const manifests = [];
-  for (const image of images) manifests.push({ ...(await writeImage(directory, image)), platform: image.platform });
+  for (const image of images)
+    manifests.push({ ...(await writeImage(directory, image, compression)), platform: image.platform });
   const [single] = manifests;
   if (!single) throw new Error("an image layout needs at least one image");
   const indexType = "application/vnd.oci.image.index.v1+json";
@@ -72,9 +78,13 @@ export async function writeLayout(directory: string, { images, reference }: Layo
   return root;
 }
 
-async function writeImage(directory: string, { platform, layers, config }: ImageSpec): Promise<Descriptor> {
+async function writeImage(
+  directory: string,
+  { platform, layers, config }: ImageSpec,
+  compression: number,
+): Promise<Descriptor> {
   const written = [];
-  for (const layer of layers) written.push(await writeLayer(directory, layer));
+  for (const layer of layers) written.push(await writeLayer(directory, layer, compression));
   const configuration = await writeJson(directory, "application/vnd.oci.image.config.v1+json", {
     ...platform,
     config,
@@ -85,11 +95,14 @@ async function writeImage(directory: string, { platform, layers, config }: Image
   return writeJson(directory, mediaType, { schemaVersion: 2, mediaType, config: configuration, layers: descriptors });
 }
 
-async function writeLayer(directory: string, tarFile: string): Promise<{ descriptor: Descriptor; diffId: string }> {
+async function writeLayer(
+  directory: string,
+  tarFile: string,
+  level: number,
+): Promise<{ descriptor: Descriptor; diffId: string }> {
   const diffId = await digestOf(tarFile);
   const unnamed = join(directory, "blobs", "layer.unfinished");
-  // Level 1: the tests' layers are random bytes or programs that are pulled once.
-  await pipeline(createReadStream(tarFile), createGzip({ level: 1 }), createWriteStream(unnamed));
+  await pipeline(createReadStream(tarFile), createGzip({ level }), createWriteStream(unnamed));
   const digest = await digestOf(unnamed);
   const { size } = await stat(unnamed);
   await rename(unnamed, blobPath(directory, digest));

@@ -30,7 +30,8 @@ async function perform(): Promise<void> {
     stage,
     values: { cachedImagesExpiryDelay: "10s", registry: { gc: { grace: "2s" } } },
   });
-  narrator.say(`helm says everything is ready; image ${(stage.image.size / 2 ** 20).toFixed(0)} MiB compressed`);
+  const [{ size } = { size: 0 }] = stage.image.sizes;
+  narrator.say(`helm says everything is ready; image ${(size / 2 ** 20).toFixed(0)} MiB compressed`);
   await tellStory({ stage, release, narrator });
   if (values.once) return;
   narrator.chapter("Look around (Ctrl-C ends it and leaves the machine clean)");

@@ -6,6 +6,8 @@ const run = promisify(execFile);
 
 /** Debian package → a file it brings; the file is what counts, so other distributions pass too. */
 const PROOF: Readonly<Record<string, readonly string[]>> = {
+  "binutils-aarch64-linux-gnu": ["/usr/bin/aarch64-linux-gnu-strip"],
+  "binutils-x86-64-linux-gnu": ["/usr/bin/x86_64-linux-gnu-strip"],
   buildah: ["/usr/bin/buildah"],
   conntrack: ["/usr/sbin/conntrack"],
   "docker.io": ["/usr/sbin/dockerd", "/usr/bin/dockerd"],

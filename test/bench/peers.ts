@@ -65,7 +65,9 @@ let built: Promise<string> | undefined;
 async function build(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "creg-bench-bundle-"));
   process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
-  return bundle(join(dir, "dist"));
+  const folder = join(dir, "dist");
+  await bundle(folder);
+  return folder;
 }
 
 /** Where its data is, so that it can be there before the start. */
