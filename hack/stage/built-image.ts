@@ -31,8 +31,8 @@ export async function builtImage(reference: string, log: (line: string) => void)
   await mkdir(images, { recursive: true });
   const building = await mkdtemp(join(images, ".building-"));
   try {
-    const { digest, size } = await buildImage({ directory: building, reference });
-    await writeFile(join(building, DESCRIPTION), JSON.stringify({ digest, size }));
+    const { digest, sizes } = await buildImage({ directory: building, reference });
+    await writeFile(join(building, DESCRIPTION), JSON.stringify({ digest, sizes }));
     // Another process may have built the same meanwhile; then its folder stays.
     await rename(building, directory).catch(() => undefined);
   } finally {
@@ -68,8 +68,8 @@ async function readBuilt(directory: string): Promise<BuiltImage | undefined> {
   if (text === undefined) return undefined;
   const now = new Date();
   utimesSync(join(directory, DESCRIPTION), now, now);
-  const { digest, size } = JSON.parse(text) as Pick<BuiltImage, "digest" | "size">;
-  return { archive: join(directory, "image.tar"), layout: join(directory, "layout"), digest, size };
+  const { digest, sizes } = JSON.parse(text) as Pick<BuiltImage, "digest" | "sizes">;
+  return { archive: join(directory, "image.tar"), layout: join(directory, "layout"), digest, sizes };
 }
 
 /** Keeps the images used last, and what is being built. */
