@@ -9,6 +9,7 @@ export interface Schema {
   readonly const?: unknown;
   readonly pattern?: string;
   readonly minimum?: number;
+  readonly exclusiveMinimum?: number;
   readonly maximum?: number;
   readonly minLength?: number;
   readonly minItems?: number;
@@ -37,6 +38,37 @@ function listOf(items: Schema): Schema {
 function about(description: string, schema: Schema): Schema {
   return { ...schema, description };
 }
+
+const upstreamTls = closed({
+  existingSecret: about("Secret in the release namespace with ca.crt, or tls.crt and tls.key, or all of them.", text),
+  ca: about("Trust its ca.crt besides the system's authorities; default: true.", boolean),
+  clientCertificate: about("Show its tls.crt to the endpoints; default: false.", boolean),
+  caFile: about("Instead of a Secret: a file that extraVolumes mounts.", text),
+  certFile: about("Instead of a Secret: a file that extraVolumes mounts.", text),
+  keyFile: about("Instead of a Secret: a file that extraVolumes mounts.", text),
+  insecureSkipVerify: about("Do not verify certificates.", boolean),
+});
+const credentials = closed({
+  prefix: about("Repositories that the entry is for, such as team/app; the longest prefix counts.", text),
+  existingSecret: about(
+    "Secret in the release namespace with the keys username and password, or with what `key` names.",
+    text,
+  ),
+  key: about(
+    "Key of the Secret: with Docker's configuration (.dockerconfigjson); with provider gcp: a key file; with provider acr: an application's secret.",
+    text,
+  ),
+  username: about("Name that is no secret, with passwordFile.", text),
+  usernameFile: about("A file that extraVolumes mounts.", text),
+  passwordFile: about("A file that extraVolumes mounts.", text),
+  dockerConfigFile: about("A file that extraVolumes mounts.", text),
+  helper: about("Docker credential helper, in an image of your own.", text),
+  provider: about("Identity of a cloud.", { enum: ["ecr", "gcp", "acr"] }),
+  region: about("ecr: region.", text),
+  roleArn: about("ecr: role to assume.", text),
+  tenantId: about("acr: Entra tenant.", text),
+  clientId: about("acr: application or managed identity.", text),
+});
 
 /** Name → schema. What Kubernetes defines is left to the API server, and open. */
 export const VALUE_TYPES: Readonly<Record<string, Schema>> = {
@@ -95,10 +127,12 @@ export const VALUE_TYPES: Readonly<Record<string, Schema>> = {
       endpoints: about("URLs, tried in order; empty for https://<registry>.", listOf(text)),
       paths: about("First path components under which it is also served.", listOf(text)),
       hosts: about("Virtual hosts under which it is also served.", listOf(text)),
-      tls: about(
-        "TLS to its endpoints.",
-        closed({ insecureSkipVerify: about("Do not verify certificates.", boolean) }),
-      ),
+      credentials: about("Who we are to it: one entry, or a list of them with prefixes; none: anonymous.", {
+        anyOf: [credentials, listOf(credentials)],
+      }),
+      tokenHosts: about("Token services elsewhere that may see the credentials.", listOf(text)),
+      tls: about("TLS to its endpoints.", upstreamTls),
+      proxy: about("The proxy on the way to it, or direct; instead of forwardProxy.", text),
       tagTtl: about("How long a tag is served without asking upstream.", duration),
       tags: about(
         "Rules for tags; the first match wins.",
@@ -121,7 +155,8 @@ export const VALUE_TYPES: Readonly<Record<string, Schema>> = {
           idle: about("Between two chunks of a body.", duration),
         }),
       ),
-      concurrency: about("Requests at once.", { type: "integer", minimum: 1 }),
+      concurrency: about("Blobs read from it at once.", { type: "integer", minimum: 1 }),
+      rate: about("Requests per second to its endpoints.", { type: "number", exclusiveMinimum: 0 }),
     },
     ["registry"],
   ),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { render } from "./helm.ts";
 
+const LOG = { level: "info", format: "json", access: true };
 const UPSTREAM = {
   registry: "docker.io",
   endpoints: ["http://10.88.0.1:5001"],
@@ -16,8 +17,10 @@ describe("the registry's configuration", () => {
       storage: {
         blobs: { driver: "filesystem", filesystem: { path: "/var/lib/cache-registry" } },
         metadata: { driver: "sqlite", sqlite: { path: "/var/lib/cache-registry/metadata.db" } },
+        snapshots: { enabled: true, schedule: "*/10 * * * *", keep: 6 },
         maxSize: 1_717_986_918,
       },
+      airGapped: false,
       upstreamPolicy: "public",
       externalNames: [
         "localhost:7439",
@@ -28,9 +31,14 @@ describe("the registry's configuration", () => {
       ],
       auth: { anonymousPull: true, anonymousPush: false },
       delete: { enabled: true },
-      gc: { schedule: "17 3 * * *", grace: "1h" },
+      push: { requireBlobs: true },
+      gc: { schedule: "17 3 * * *", grace: "1h", untagged: { local: "keep", after: "7d" } },
+      uploads: { idle: "24h" },
+      cache: { unusedFor: "30d" },
+      scrub: { rate: "32Mi" },
+      plugins: [],
       shutdown: { drainTimeout: "45s" },
-      log: { level: "info", access: true },
+      log: LOG,
     });
   });
 
@@ -90,7 +98,7 @@ describe("the webhook's configuration", () => {
       optIn: false,
       dryRun: false,
       shutdown: { grace: "5s", drainTimeout: "10s" },
-      log: { level: "info" },
+      log: LOG,
     });
   });
 
@@ -134,7 +142,7 @@ describe("the controllers' configuration", () => {
       platforms: "auto",
       revisionsKept: 2,
       leaderElection: { enabled: true, name: "r-cache-registry-controllers" },
-      log: { level: "info" },
+      log: LOG,
     });
   });
 
@@ -170,7 +178,7 @@ describe("the proxy's configuration", () => {
       listen: { hosts: ["127.0.0.1", "::1"], port: 7439 },
       management: { host: "0.0.0.0", port: 8084 },
       registry: { url: "http://r-cache-registry-registry.n.svc:5000", connectTimeout: "200ms" },
-      log: { level: "info" },
+      log: LOG,
     });
   });
 

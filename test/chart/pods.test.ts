@@ -82,13 +82,10 @@ describe.each([
     const manifests = await render({ values });
     for (const component of COMPONENTS) {
       const { args, image, volumeMounts } = manifests.container(component);
-      expect(args).toEqual([component, "--config", "/etc/cache-registry/config.yaml"]);
+      expect(args).toEqual([component, "--config", "/etc/cache-registry/config/config.yaml"]);
       expect(image).toBe("ghcr.io/enix/cache-registry:0.1.0");
-      expect(volumeMounts[0]).toMatchObject({
-        mountPath: "/etc/cache-registry/config.yaml",
-        subPath: "config.yaml",
-        readOnly: true,
-      });
+      // whole, not by subPath: the process reads the file again when it changes
+      expect(volumeMounts[0]).toEqual({ name: "config", mountPath: "/etc/cache-registry/config", readOnly: true });
       expect(manifests.pod(component).volumes[0]?.configMap?.name).toBe(`cache-registry-${component}`);
     }
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { refusal, render } from "./helm.ts";
-import type { Manifest, Manifests, Service } from "./manifests.ts";
+import { componentOf, type Manifest, type Manifests, type Service } from "./manifests.ts";
 
 const POLICY = "cache-registry.enix.io/image-caching-policy";
 const OPT_OUT = { key: POLICY, operator: "NotIn", values: ["ignore"] };
@@ -159,7 +159,7 @@ describe("the webhook's registration", () => {
     const without = await render({
       values: { webhook: { pdb: { enabled: false } }, controllers: { pdb: { enabled: false } } },
     });
-    expect(without.ofKind("PodDisruptionBudget")).toEqual([]);
+    expect(without.ofKind("PodDisruptionBudget").map(componentOf)).toEqual(["registry"]);
   });
 });
 

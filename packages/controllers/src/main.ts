@@ -13,7 +13,7 @@ export async function runControllers(options: {
   readonly env: Environment;
 }): Promise<void> {
   const config = loadConfig({ schema: ControllersConfig, file: options.file, env: options.env });
-  const logger = createLogger({ component: "controllers", level: config.log.level });
+  const logger = createLogger({ component: "controllers", ...config.log });
   const { health, services } = await compose(config, options.env, logger);
   await runProcess({ logger, health, services, ...config.shutdown });
 }

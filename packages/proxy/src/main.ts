@@ -24,7 +24,7 @@ export async function runProxy({ file, env }: ProxyOptions): Promise<void> {
     return config;
   };
   const config = load();
-  const logger = createLogger({ component: "proxy", level: config.log.level });
+  const logger = createLogger({ component: "proxy", ...config.log });
   const { health, metrics, services, reconfigure } = await composeProxy(config, logger);
   const watched = { config, load, hot: HOT_KEYS, apply: reconfigure, health, metrics, logger };
   const watch = file === undefined ? [] : [createConfigWatch({ file, ...watched })];

@@ -31,7 +31,7 @@ export async function runRegistry({ file, env }: RegistryOptions): Promise<void>
     return config;
   };
   const config = load();
-  const logger = createLogger({ component: "registry", level: config.log.level });
+  const logger = createLogger({ component: "registry", ...config.log });
   const plugins = await loadPlugins(config.plugins);
   const { health, metrics, services, reconfigure } = await compose(config, logger, plugins);
   const watched = { config, load, hot: HOT_KEYS, apply: reconfigure, health, metrics, logger };

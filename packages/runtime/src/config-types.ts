@@ -3,7 +3,7 @@ import { BYTE_SIZE_HINT, parseByteSize } from "@cache-registry/core/byte-size";
 import { DURATION_HINT, parseDuration } from "@cache-registry/core/duration";
 import { normalizeRegistry } from "@cache-registry/core/image-reference";
 import { z } from "zod";
-import { LOG_LEVELS } from "./logger.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "./logger.ts";
 import { Secret } from "./secret.ts";
 
 /*
@@ -135,6 +135,7 @@ export type ManagementConfig = z.output<ReturnType<typeof managementSchema>>;
 export function logSchema() {
   return section({
     level: z.enum(LOG_LEVELS).default("info").describe("Least severe level that is logged"),
+    format: z.enum(LOG_FORMATS).default("json").describe("json, or text for reading by eye"),
     access: z.boolean().default(true).describe("Log one line per request"),
   });
 }

@@ -7,6 +7,7 @@ import {
   pino,
   stdTimeFunctions,
 } from "pino";
+import { textLine } from "./log-line.ts";
 import { isSecretKey, REDACTED, redactUserinfo } from "./secret-keys.ts";
 
 /** `logger.info({ key: value }, "constant message")`; errors under `err`. */
@@ -22,6 +23,8 @@ export const LOG_LEVELS = [
   "silent",
 ] as const satisfies LevelWithSilent[];
 export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_FORMATS = ["json", "text"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
 
 const MAX_DEPTH = 6;
 const MAX_CAUSES = 5;
@@ -67,13 +70,15 @@ type CreateChild = (this: Logger, bindings: Bindings, options?: ChildLoggerOptio
 export type LoggerOptions = {
   readonly component: string;
   readonly level?: LogLevel;
+  /** Default: json. */
+  readonly format?: LogFormat;
   /** Where the lines go; stdout when missing. */
   readonly destination?: DestinationStream;
 };
 
-/** JSON lines with `level`, `time`, `component` and `msg`; values of keys that name secrets are replaced. */
+/** JSON lines (or text) with `level`, `time`, `component` and `msg`; values of keys that name secrets are replaced. */
 export function createLogger(options: LoggerOptions): Logger {
-  const { component, level = "info" } = options;
+  const { component, level = "info", format = "json" } = options;
   // Not synchronous: a full pipe must not stop the streams. pino flushes at exit.
   const destination = options.destination ?? pino.destination({ dest: 1, sync: false, maxLength: MAX_PENDING_BYTES });
   const logger = pino(
@@ -84,7 +89,7 @@ export function createLogger(options: LoggerOptions): Logger {
       // Errors are plain by then; pino's own serializer would take them apart differently.
       serializers: { err: (value: unknown) => value },
       formatters: { level: (label) => ({ level: label }), log: scrubBindings },
-      hooks: { streamWrite: redactUserinfo },
+      hooks: { streamWrite: format === "text" ? (line) => textLine(redactUserinfo(line)) : redactUserinfo },
     },
     destination,
   );

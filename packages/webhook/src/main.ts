@@ -16,7 +16,7 @@ export type WebhookOptions = {
  */
 export async function runWebhook({ file, env }: WebhookOptions): Promise<void> {
   const config = loadConfig({ schema: WebhookConfig, file, env });
-  const logger = createLogger({ component: "webhook", level: config.log.level });
+  const logger = createLogger({ component: "webhook", ...config.log });
   const { health, services } = await composeWebhook(config, logger);
   const { mode, endpoint, dryRun } = config;
   logger.info({ mode, endpoint, dryRun }, "webhook configured");

@@ -1,82 +1,90 @@
-{{- /* registry.persistence with its misspelt alias merged over it. Key by key: merge functions drop a false. */}}
-{{- define "cache-registry.registry.persistence" -}}
-{{- $persistence := deepCopy .Values.registry.persistence -}}
-{{- range $key, $value := .Values.registry.persistance -}}
-{{- $_ := set $persistence $key $value -}}
-{{- end -}}
-{{- toYaml $persistence -}}
-{{- end }}
-
-{{- /* The names under which pods and nodes reach the registry: never dialled as upstreams. */}}
-{{- define "cache-registry.registry.externalNames" -}}
-{{- $service := include "cache-registry.componentName" (dict "root" . "component" "registry") -}}
-{{- $names := list .Values.endpoint -}}
-{{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.cluster.local" .Release.Namespace) -}}
-{{- $names = append $names (printf "%s%s:5000" $service .) -}}
-{{- end -}}
-{{- concat $names .Values.registry.externalNames | uniq | toYaml -}}
-{{- end }}
-
-{{- /* Bytes of a quantity such as 2Gi or 1.5T, times 0.8; nothing when it is 0. More than the registry can count is cut. */}}
-{{- define "cache-registry.registry.mostOf" -}}
-{{- $unit := regexFind "[A-Za-z]+$" . -}}
-{{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
-{{- $bytes := mulf (trimSuffix $unit . | float64) (get $factors $unit) 0.8 | floor | minf 9007199254740991 | int64 -}}
-{{- if gt $bytes 0 }}{{ $bytes }}{{ end -}}
-{{- end }}
-
-{{- /* Quota for cached content. The volume that the registry sees is the node's disk with an emptyDir, and with many
-       provisioners: it cannot know at which size the kubelet evicts the pod. Nothing where we do not know either. */}}
-{{- define "cache-registry.registry.maxSize" -}}
-{{- $persistence := include "cache-registry.registry.persistence" . | fromYaml -}}
-{{- if .Values.registry.storage.maxSize -}}
-{{- .Values.registry.storage.maxSize | quote -}}
-{{- else if not $persistence.enabled -}}
-{{- include "cache-registry.registry.mostOf" .Values.registry.emptyDir.sizeLimit -}}
-{{- else if not $persistence.existingClaim -}}
-{{- include "cache-registry.registry.mostOf" $persistence.size -}}
-{{- end -}}
-{{- end }}
-
 {{- define "cache-registry.registry.config" -}}
 {{- $registry := .Values.registry -}}
-listen: { host: 0.0.0.0, port: 5000 }
+{{- $stores := include "cache-registry.registry.stores" . | fromYaml -}}
+listen:
+  host: 0.0.0.0
+  port: 5000
+  {{- if $registry.tls.enabled }}
+  tls: { certFile: /etc/cache-registry/tls/tls.crt, keyFile: /etc/cache-registry/tls/tls.key }
+  {{- end }}
 management: { host: 0.0.0.0, port: 8081, tokenFile: /etc/cache-registry/management/token }
 storage:
-  blobs: { driver: filesystem, filesystem: { path: /var/lib/cache-registry } }
-  metadata: { driver: sqlite, sqlite: { path: /var/lib/cache-registry/metadata.db } }
-  {{- with include "cache-registry.registry.maxSize" . }}
-  maxSize: {{ . }}
-  {{- end }}
-{{- with .Values.upstreams }}
+  {{- include "cache-registry.registry.storageConfig" . | nindent 2 }}
+{{- if $stores.shared }}
+replica:
+  # each replica's own, by its environment
+  address: http://127.0.0.1:5001
+  listen: { port: 5001 }
+  tokenFile: /etc/cache-registry/replica/token
+{{- end }}
+{{- with include "cache-registry.upstreams" (dict "root" . "trusted" true) }}
 upstreams:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 upstreamPolicy: {{ $registry.upstreamPolicy }}
 externalNames:
   {{- include "cache-registry.registry.externalNames" . | nindent 2 }}
-{{- if $registry.airGapped }}
-airGapped: true
-{{- end }}
+airGapped: {{ $registry.airGapped }}
 auth:
   anonymousPull: true
   anonymousPush: false
-  {{- if $registry.auth.htpasswd.enabled }}
+  {{- if and $registry.auth.htpasswd.enabled $registry.auth.htpasswd.existingSecret }}
   htpasswdFile: /etc/cache-registry/auth/htpasswd
+  {{- else if $registry.auth.htpasswd.enabled }}
+  usernameFile: /etc/cache-registry/auth/username
+  passwordFile: /etc/cache-registry/auth/password
   {{- end }}
 delete: { enabled: {{ $registry.delete.enabled }} }
-gc: { schedule: {{ $registry.garbageCollectionSchedule | quote }}, grace: {{ $registry.gc.grace | quote }} }
+push: { requireBlobs: {{ $registry.push.requireBlobs }} }
+gc:
+  schedule: {{ $registry.garbageCollectionSchedule | quote }}
+  {{- toYaml $registry.gc | nindent 2 }}
+uploads:
+  {{- toYaml $registry.uploads | nindent 2 }}
+cache:
+  {{- toYaml $registry.cache | nindent 2 }}
+scrub:
+  {{- with $registry.scrub.schedule }}
+  schedule: {{ . | quote }}
+  {{- end }}
+  rate: {{ $registry.scrub.rate | quote }}
+plugins: {{ toJson $registry.plugins }}
 # pulls of large blobs are given time to finish; the pod gets a little more
 shutdown: { drainTimeout: 45s }
-log: { level: {{ $registry.log.level }}, access: {{ $registry.log.access }} }
+log:
+  {{- toYaml $registry.log | nindent 2 }}
 {{- end }}
 
 {{- define "cache-registry.registry.env" -}}
+{{- if (include "cache-registry.registry.stores" . | fromYaml).shared }}
+- name: POD_IP
+  valueFrom: { fieldRef: { fieldPath: status.podIP } }
+- name: CREG_REPLICA__ADDRESS
+  value: http://{{ include "cache-registry.registry.hostInUrl" (dict "root" . "host" "$(POD_IP)") }}:5001
+{{- end }}
+{{- include "cache-registry.forwardProxyEnv" . }}
+{{- end }}
+
+{{- /* Kubernetes gives IPv6 addresses without the brackets that a URL needs. */}}
+{{- define "cache-registry.registry.hostInUrl" -}}
+{{ eq (first .root.Values.registry.service.ipFamilies | default "") "IPv6" | ternary (printf "[%s]" .host) .host }}
 {{- end }}
 
 {{- define "cache-registry.registry.ports" -}}
 - { name: http, containerPort: 5000 }
 - { name: management, containerPort: 8081 }
+{{- if (include "cache-registry.registry.stores" . | fromYaml).shared }}
+- { name: replica, containerPort: 5001 }
+{{- end }}
+{{- end }}
+
+{{- /* Names of the user's Secrets that are mounted whole. */}}
+{{- define "cache-registry.registry.secrets" -}}
+{{- $storage := .Values.registry.storage -}}
+{{- $names := include "cache-registry.upstreamSecrets" (dict "root" . "trusted" true) | fromYamlArray -}}
+{{- with get $storage.blobs $storage.blobs.driver }}{{ $names = append $names .existingSecret }}{{ end -}}
+{{- if eq $storage.metadata.driver "postgres" }}{{ $names = append $names $storage.metadata.postgres.existingSecret }}{{ end -}}
+{{- toYaml $names -}}
 {{- end }}
 
 {{- define "cache-registry.registry.volumeMounts" -}}
@@ -85,23 +93,27 @@ log: { level: {{ $registry.log.level }}, access: {{ $registry.log.access }} }
 - name: management-token
   mountPath: /etc/cache-registry/management
   readOnly: true
+{{- if (include "cache-registry.registry.stores" . | fromYaml).shared }}
+- name: replica-token
+  mountPath: /etc/cache-registry/replica
+  readOnly: true
+{{- end }}
 {{- if .Values.registry.auth.htpasswd.enabled }}
 - name: auth
   mountPath: /etc/cache-registry/auth
   readOnly: true
 {{- end }}
+{{- if .Values.registry.tls.enabled }}
+- name: tls
+  mountPath: /etc/cache-registry/tls
+  readOnly: true
+{{- end }}
+{{- include "cache-registry.secretVolumeMounts" (include "cache-registry.registry.secrets" . | fromYamlArray) }}
 {{- end }}
 
 {{- define "cache-registry.registry.volumes" -}}
-{{- $persistence := include "cache-registry.registry.persistence" . | fromYaml -}}
-- name: data
-  {{- if $persistence.enabled }}
-  persistentVolumeClaim:
-    claimName: {{ $persistence.existingClaim | default (include "cache-registry.componentName" (dict "root" . "component" "registry")) | quote }}
-  {{- else }}
-  emptyDir:
-    sizeLimit: {{ .Values.registry.emptyDir.sizeLimit }}
-  {{- end }}
+{{- $registry := .Values.registry -}}
+{{- include "cache-registry.registry.dataVolume" . }}
 # created by the controllers at their first start; until then this pod waits
 - name: management-token
   secret:
@@ -109,12 +121,30 @@ log: { level: {{ $registry.log.level }}, access: {{ $registry.log.access }} }
     defaultMode: 0440
     items:
       - { key: token, path: token }
-{{- if .Values.registry.auth.htpasswd.enabled }}
-- name: auth
+{{- if (include "cache-registry.registry.stores" . | fromYaml).shared }}
+# shared by the replicas; the same as the management token unless a Secret is named
+- name: replica-token
   secret:
-    secretName: {{ .Values.registry.auth.htpasswd.existingSecret | quote }}
+    secretName: {{ $registry.replicaToken.existingSecret | default (include "cache-registry.tokenSecretName" .) | quote }}
     defaultMode: 0440
     items:
-      - { key: htpasswd, path: htpasswd }
+      - { key: {{ $registry.replicaToken.key }}, path: token }
 {{- end }}
+{{- if $registry.auth.htpasswd.enabled }}
+- name: auth
+  secret:
+    secretName: {{ $registry.auth.htpasswd.existingSecret | default (include "cache-registry.registry.authSecretName" .) | quote }}
+    defaultMode: 0440
+    {{- if $registry.auth.htpasswd.existingSecret }}
+    items:
+      - { key: htpasswd, path: htpasswd }
+    {{- end }}
+{{- end }}
+{{- if $registry.tls.enabled }}
+- name: tls
+  secret:
+    secretName: {{ include "cache-registry.registry.tlsSecretName" . | quote }}
+    defaultMode: 0440
+{{- end }}
+{{- include "cache-registry.secretVolumes" (include "cache-registry.registry.secrets" . | fromYamlArray) }}
 {{- end }}

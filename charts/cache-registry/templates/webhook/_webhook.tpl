@@ -26,7 +26,8 @@ optIn: {{ eq (toString .Values.webhook.optIn) "pod" }}
 dryRun: {{ .Values.webhook.dryRun }}
 # serve on until no API server sends here any more
 shutdown: { grace: 5s, drainTimeout: 10s }
-log: { level: {{ .Values.webhook.log.level }} }
+log:
+  {{- toYaml .Values.webhook.log | nindent 2 }}
 {{- end }}
 
 {{- define "cache-registry.webhook.env" -}}

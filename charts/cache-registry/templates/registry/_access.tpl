@@ -1,0 +1,80 @@
+{{- /* The names under which pods and nodes reach the registry: never dialled as upstreams. */}}
+{{- define "cache-registry.registry.externalNames" -}}
+{{- $registry := .Values.registry -}}
+{{- $service := include "cache-registry.componentName" (dict "root" . "component" "registry") -}}
+{{- $names := list .Values.endpoint -}}
+{{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.cluster.local" .Release.Namespace) -}}
+{{- $names = append $names (printf "%s%s:5000" $service .) -}}
+{{- end -}}
+{{- if $registry.ingress.enabled }}{{ $names = concat $names $registry.ingress.hosts }}{{ end -}}
+{{- if $registry.httpRoute.enabled }}{{ $names = concat $names $registry.httpRoute.hostnames }}{{ end -}}
+{{- if $registry.istio.enabled }}{{ $names = concat $names $registry.istio.hosts }}{{ end -}}
+{{- concat $names $registry.externalNames | uniq | toYaml -}}
+{{- end }}
+
+{{- /* The host names of a route: its own, and one for each upstream that has some. Argument: (dict "root" $ "hosts" (list …)). */}}
+{{- define "cache-registry.registry.routeHosts" -}}
+{{- $hosts := .hosts -}}
+{{- range .root.Values.upstreams -}}
+{{- range .hosts }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "") }}{{ end -}}
+{{- end -}}
+{{- uniq $hosts | toYaml -}}
+{{- end }}
+
+{{- define "cache-registry.registry.authSecretName" -}}
+{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}-auth
+{{- end }}
+
+{{- define "cache-registry.registry.tlsSecretName" -}}
+{{ .Values.registry.tls.existingSecret | default (printf "%s-tls" (include "cache-registry.componentName" (dict "root" . "component" "registry"))) }}
+{{- end }}
+
+{{- define "cache-registry.registry.ipFamilies" -}}
+{{- with .Values.registry.service.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.registry.service.ipFamilies }}
+ipFamilies: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{- /* Where controllers and proxies reach the registry: this release's or another cluster's. */}}
+{{- define "cache-registry.registry.managementUrl" -}}
+{{- if .Values.registry.enabled -}}
+http://{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}:8081
+{{- else -}}
+{{ .Values.registry.external.managementUrl }}
+{{- end -}}
+{{- end }}
+
+{{- define "cache-registry.registry.url" -}}
+{{- if .Values.registry.enabled -}}
+{{ include "cache-registry.registry.scheme" . }}://{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{ .Values.registry.externalUrl }}
+{{- end -}}
+{{- end }}
+
+{{- define "cache-registry.registry.scheme" -}}
+{{ ternary "https" "http" .Values.registry.tls.enabled }}
+{{- end }}
+
+{{- /* Host names of its own that a certificate is to be for. */}}
+{{- define "cache-registry.registry.ownHosts" -}}
+{{- $hosts := list -}}
+{{- range .Values.registry.externalNames }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "") }}{{ end -}}
+{{- range .Values.registry.ingress.enabled | ternary .Values.registry.ingress.hosts list }}{{ $hosts = append $hosts . }}{{ end -}}
+{{- include "cache-registry.registry.routeHosts" (dict "root" . "hosts" $hosts) -}}
+{{- end }}
+
+{{- /* Its own, or that of the webhook's certificate. */}}
+{{- define "cache-registry.registry.issuer" -}}
+{{- $webhook := .Values.controllers.webhook -}}
+{{- if .Values.registry.tls.issuerRef.name -}}
+{{- toYaml .Values.registry.tls.issuerRef -}}
+{{- else if $webhook.createCertificateIssuer -}}
+{{- toYaml (dict "name" (include "cache-registry.componentName" (dict "root" . "component" "webhook")) "kind" "Issuer" "group" "cert-manager.io") -}}
+{{- else -}}
+{{- toYaml $webhook.certificateIssuerRef -}}
+{{- end -}}
+{{- end }}
