@@ -10,6 +10,8 @@ export const MANAGED_LABEL = `${API_GROUP}/managed`;
 export const ORIGINAL_IMAGES_ANNOTATION = `${API_GROUP}/original-images`;
 /** JSON `{"<container>": "<reason>"}` for images that were left as written. */
 export const SKIPPED_IMAGES_ANNOTATION = `${API_GROUP}/skipped-images`;
+/** On Secrets whose certificates the controllers make and renew: `authority` or `serving`. */
+export const CERTIFICATE_LABEL = `${API_GROUP}/certificate`;
 /** Set by the kubelet on the API copy of a static pod. */
 export const MIRROR_POD_ANNOTATION = "kubernetes.io/config.mirror";
 

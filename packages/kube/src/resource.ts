@@ -8,6 +8,7 @@ import type {
   Deployment,
   Job,
   Lease,
+  MutatingWebhookConfiguration,
   Namespace,
   Node,
   Pod,
@@ -41,6 +42,10 @@ export const DAEMON_SETS: Resource<DaemonSet> = namespaced("apps", "daemonsets",
 export const CRON_JOBS: Resource<CronJob> = namespaced("batch", "cronjobs", "CronJob");
 export const JOBS: Resource<Job> = namespaced("batch", "jobs", "Job");
 export const LEASES: Resource<Lease> = namespaced("coordination.k8s.io", "leases", "Lease");
+export const MUTATING_WEBHOOK_CONFIGURATIONS: Resource<MutatingWebhookConfiguration> = {
+  ...namespaced("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"),
+  namespaced: false,
+};
 export const EVENTS: Resource<KubeObject> = namespaced("events.k8s.io", "events", "Event");
 export const CACHED_IMAGES: Resource<CachedImage> = {
   group: API_GROUP,

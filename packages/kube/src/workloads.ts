@@ -52,6 +52,11 @@ export type ConfigMap = KubeObject & { data?: Record<string, string> };
 /** `data` is base64. */
 export type Secret = KubeObject & { type?: string; data?: Record<string, string> };
 
+/** `caBundle` is base64 of PEM. */
+export type MutatingWebhookConfiguration = KubeObject & {
+  webhooks?: { name: string; clientConfig?: { caBundle?: string } }[];
+};
+
 /** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/lease-v1/ (times: RFC 3339 with microseconds) */
 export type Lease = KubeObject & {
   spec?: {

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { isConflict, isNotFound } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
-import type { OwnerReference } from "@cache-registry/kube/object";
-import { DEPLOYMENTS, SECRETS } from "@cache-registry/kube/resource";
+import { SECRETS } from "@cache-registry/kube/resource";
 import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { Secret } from "@cache-registry/runtime/secret";
+import { ownDeployment } from "../own-deployment.ts";
 
 export type ManagementTokenOptions = {
   readonly client: KubeClient;
@@ -46,23 +46,12 @@ export function createManagementToken(options: ManagementTokenOptions): Manageme
     }
   }
 
-  async function ownerReferences(): Promise<OwnerReference[] | undefined> {
-    if (deployment === undefined) return undefined;
-    try {
-      const { metadata } = await client.get(DEPLOYMENTS, { namespace, name: deployment });
-      return [{ apiVersion: "apps/v1", kind: "Deployment", name: deployment, uid: metadata.uid ?? "" }];
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  }
-
   async function create(): Promise<Secret> {
     const token = randomBytes(TOKEN_BYTES).toString("base64url");
     await client.create(SECRETS, {
       apiVersion: "v1",
       kind: "Secret",
-      metadata: { namespace, name, ownerReferences: await ownerReferences() },
+      metadata: { namespace, name, ownerReferences: await ownDeployment(client, namespace, deployment) },
       type: "Opaque",
       data: { [key]: Buffer.from(token).toString("base64") },
     });
