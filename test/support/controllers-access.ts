@@ -38,6 +38,34 @@ export function ownRules(names: { lease: string; secret: string; deployment: str
   ];
 }
 
+/** For certificates of their own making: these Secrets, besides creating them, */
+export function certificateRules(secrets: readonly string[]): readonly Rule[] {
+  const resourceNames = [...secrets];
+  return [{ apiGroups: [""], resources: ["secrets"], resourceNames, verbs: ["get", "list", "watch", "update"] }];
+}
+
+/** and the caBundle of these configurations. */
+export function caBundleRules(configurations: readonly string[]): readonly Rule[] {
+  const resources = ["mutatingwebhookconfigurations"];
+  const resourceNames = [...configurations];
+  return [
+    {
+      apiGroups: ["admissionregistration.k8s.io"],
+      resources,
+      resourceNames,
+      verbs: ["get", "list", "watch", "patch"],
+    },
+  ];
+}
+
+export type Access = {
+  readonly namespace: string;
+  readonly lease: string;
+  readonly secret: string;
+  readonly deployment: string;
+  readonly certificates?: { readonly secrets: readonly string[]; readonly configurations: readonly string[] };
+};
+
 function rbac(plural: string, kind: string, namespaced: boolean): Resource<KubeObject> {
   return { group: GROUP, version: "v1", plural, kind, namespaced };
 }
@@ -45,8 +73,11 @@ function rbac(plural: string, kind: string, namespaced: boolean): Resource<KubeO
 /** Gives the user `controllers` exactly those rights. */
 export async function grantAccess(
   client: KubeClient,
-  names: { namespace: string; lease: string; secret: string; deployment: string },
+  names: Access,
 ): Promise<void> {
+  const { secrets = [], configurations = [] } = names.certificates ?? {};
+  const everywhereRules = [...CLUSTER_RULES, ...(configurations.length > 0 ? caBundleRules(configurations) : [])];
+  const rules = [...ownRules(names), ...(secrets.length > 0 ? certificateRules(secrets) : [])];
   const apiVersion = `${GROUP}/v1`;
   const subjects = [{ apiGroup: GROUP, kind: "User", name: "controllers" }];
   const everywhere = { name: "controllers" };
@@ -55,13 +86,13 @@ export async function grantAccess(
   const objects: [Resource<KubeObject>, KubeObject & Record<string, unknown>][] = [
     [
       rbac("clusterroles", "ClusterRole", false),
-      { apiVersion, kind: "ClusterRole", metadata: everywhere, rules: CLUSTER_RULES },
+      { apiVersion, kind: "ClusterRole", metadata: everywhere, rules: everywhereRules },
     ],
     [
       rbac("clusterrolebindings", "ClusterRoleBinding", false),
       { apiVersion, kind: "ClusterRoleBinding", metadata: everywhere, subjects, roleRef: roleRef("ClusterRole") },
     ],
-    [rbac("roles", "Role", true), { apiVersion, kind: "Role", metadata: own, rules: ownRules(names) }],
+    [rbac("roles", "Role", true), { apiVersion, kind: "Role", metadata: own, rules }],
     [
       rbac("rolebindings", "RoleBinding", true),
       { apiVersion, kind: "RoleBinding", metadata: own, subjects, roleRef: roleRef("Role") },

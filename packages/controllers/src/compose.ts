@@ -12,6 +12,7 @@ import { type Service, serverService } from "@cache-registry/runtime/lifecycle";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createSecretFile } from "@cache-registry/runtime/secret";
+import { createCertificatesDuty } from "./certificates/duty.ts";
 import type { ControllersConfig } from "./config.ts";
 import { createManagementClient, type ManagementClient } from "./registry/management-client.ts";
 import { createManagementToken, type ManagementToken } from "./registry/management-token.ts";
@@ -44,7 +45,22 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   const events = createEventRecorder({ client, controller, instance: identity, logger });
   let term: Term | undefined;
 
+  const certificates = createCertificatesDuty({
+    client,
+    namespace,
+    deployment: env.DEPLOYMENT_NAME,
+    rules: config.certificates,
+    events,
+    logger,
+    metrics,
+  });
+
   async function lead(signal: AbortSignal): Promise<void> {
+    // Nothing holds up the certificates: without them no pod of the webhook starts.
+    await Promise.all([leadImages(signal), certificates.run(signal)]);
+  }
+
+  async function leadImages(signal: AbortSignal): Promise<void> {
     const owner = config.owner ?? (await clusterIdentity(client, logger, signal));
     if (owner === undefined) return;
     const platforms = config.platforms === "auto" ? undefined : config.platforms;
@@ -61,6 +77,7 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   const election = createLeaderElection({ client: leaseClient, namespace, name, identity, logger, metrics });
   health.addCheck({ name: "lease", check: () => (enabled ? election.problem() : undefined) });
   health.addCheck({ name: "watches", check: () => term?.problem() });
+  health.addCheck({ name: "certificates", warnOnly: true, check: () => certificates.warning() });
   health.addCheck({ name: "registry", warnOnly: true, check: () => term?.warning() });
   countImages(metrics, () => term?.images() ?? []);
 

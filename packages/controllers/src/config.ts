@@ -11,6 +11,7 @@ import {
   shutdownSchema,
 } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
+import { certificatesSchema } from "./certificates/config.ts";
 
 const PLATFORMS_HINT = "auto, or a list of platforms such as linux/amd64 or linux/arm/v7";
 
@@ -35,7 +36,7 @@ const registry = z
       .describe(
         "Secret that holds the token of the registry's management API; created with a random token when missing",
       ),
-    caFile: filePath().optional().describe("Certificate authorities of the registry's management address, PEM"),
+    caFile: filePath().optional().describe("Certificate authorities of the registry's management address, PEM; read again when it changes, and may come later than the process"),
   })
   .refine((value) => value.tokenFile === undefined || value.tokenSecret === undefined, {
     error: "set registry.tokenFile or registry.tokenSecret, not both",
@@ -80,6 +81,7 @@ export const ControllersConfig = z.strictObject({
     .describe(
       "Name of this cluster in the registry's references and pins; default: the UID of the namespace kube-system",
     ),
+  certificates: certificatesSchema,
   leaderElection: section({
     enabled: z.boolean().default(true).describe("One of several replicas works at a time"),
     name: z.string().min(1).max(253).default("cache-registry-controllers").describe("Name of the Lease"),

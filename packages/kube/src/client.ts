@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import { isNotFound } from "./api-error.ts";
 import { createConnectionSource } from "./kube-config.ts";
 import type { KubeObject, ObjectList } from "./object.ts";
 import { collectionPath, type ObjectName, objectPath, type Resource } from "./resource.ts";
@@ -56,6 +57,8 @@ export interface KubeClient {
     at: ObjectName,
     options?: CallOptions & { preconditions?: Preconditions },
   ): Promise<void>;
+  /** Does the API server have this group and version, such as `cert-manager.io/v1`? */
+  serves(groupVersion: string, options?: CallOptions): Promise<boolean>;
   /** The namespace of the kubeconfig context or of the pod. */
   readonly namespace: string | undefined;
   close(): void;
@@ -126,6 +129,15 @@ export function clientOver(transport: Transport, namespace?: string): KubeClient
         contentType: "application/json-patch+json",
         body: options.operations,
       }),
+    serves: async (groupVersion, options) => {
+      try {
+        await transport.request({ ...call(options), method: "GET", path: `/apis/${groupVersion}` });
+        return true;
+      } catch (error) {
+        if (isNotFound(error)) return false;
+        throw error;
+      }
+    },
     delete: async (resource, at, options = {}) => {
       const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: options.preconditions };
       await transport.request({ ...call(options), method: "DELETE", path: objectPath(resource, at), body });

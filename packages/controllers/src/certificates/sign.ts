@@ -70,16 +70,16 @@ export async function issueServing(
   return { certificate: certificate.toString("pem"), key: await pemOf(keys.privateKey) };
 }
 
-async function generateKeys(): Promise<CryptoKeyPair> {
+async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 }
 
-async function signingKey(key: KeyObject): Promise<CryptoKey> {
+async function signingKey(key: KeyObject): Promise<webcrypto.CryptoKey> {
   const bytes = key.export({ type: "pkcs8", format: "der" });
   return webcrypto.subtle.importKey("pkcs8", bytes, ALGORITHM, false, ["sign"]);
 }
 
-async function pemOf(key: CryptoKey): Promise<string> {
+async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
   const bytes = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", key));
   return createPrivateKey({ key: bytes, type: "pkcs8", format: "der" })
     .export({ type: "pkcs8", format: "pem" })
