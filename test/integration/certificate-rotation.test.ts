@@ -95,15 +95,16 @@ it("no admission fails while certificates and authorities are replaced under loa
     stopping.abort();
     await Promise.all(loads);
 
-    expect(both).toBe(true);
     expect(failures.slice(0, 3)).toEqual([]);
-    expect(failures).toHaveLength(0);
+    expect(both).toBe(true);
     expect(admitted).toBeGreaterThan(100);
     for (const { answered, served } of replicas) {
       expect(answered).toBeGreaterThanOrEqual(admitted);
       expect(served.size).toBeGreaterThanOrEqual(3);
     }
-    process.stdout.write(`    · ${admitted} admissions, ${replicas.map(({ served }) => served.size).join(" and ")} certificates\n`);
+    process.stdout.write(
+      `    · ${admitted} admissions, ${replicas.map(({ served }) => served.size).join(" and ")} certificates\n`,
+    );
   } finally {
     stopping.abort();
     await keeping.stop();

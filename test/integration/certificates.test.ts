@@ -107,11 +107,13 @@ describe("certificates of our own making, on a real API server, with the rights 
       expect(type).toBe("kubernetes.io/tls");
       expect(metadata.ownerReferences?.[0]).toMatchObject({ kind: "Deployment", name: DEPLOYMENT });
     }
-    const about = (await eventually(async () => {
-      const found = [...(await events("AuthorityCreated")), ...(await events("CertificateIssued"))];
-      expect(found).toHaveLength(2);
-      return found;
-    })).map(({ regarding }) => regarding?.name);
+    const about = (
+      await eventually(async () => {
+        const found = [...(await events("AuthorityCreated")), ...(await events("CertificateIssued"))];
+        expect(found).toHaveLength(2);
+        return found;
+      })
+    ).map(({ regarding }) => regarding?.name);
     expect(about).toEqual(BOTH);
   });
 

@@ -71,10 +71,7 @@ function rbac(plural: string, kind: string, namespaced: boolean): Resource<KubeO
 }
 
 /** Gives the user `controllers` exactly those rights. */
-export async function grantAccess(
-  client: KubeClient,
-  names: Access,
-): Promise<void> {
+export async function grantAccess(client: KubeClient, names: Access): Promise<void> {
   const { secrets = [], configurations = [] } = names.certificates ?? {};
   const everywhereRules = [...CLUSTER_RULES, ...(configurations.length > 0 ? caBundleRules(configurations) : [])];
   const rules = [...ownRules(names), ...(secrets.length > 0 ? certificateRules(secrets) : [])];

@@ -30,7 +30,8 @@ export async function startWebhookReplica(options: {
   let mounted = "";
 
   async function mount({ certificate, key }: MountedPair): Promise<void> {
-    const data = `v${(version += 1)}`;
+    version += 1;
+    const data = `v${version}`;
     await mkdir(join(folder, data));
     await writeFile(join(folder, data, "tls.crt"), certificate);
     await writeFile(join(folder, data, "tls.key"), key);

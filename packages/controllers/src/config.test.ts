@@ -38,4 +38,17 @@ describe("ControllersConfig", () => {
     expect(() => loadConfig({ schema: ControllersConfig, env: {} })).toThrow(/registry/);
     expect(() => load({ CREG_REGISTRY__TOKENFILE: "/a", CREG_REGISTRY__TOKENSECRET__NAME: "b" })).toThrow(/not both/);
   });
+
+  it("refuses lifetimes and names of certificates that cannot work, naming the key", () => {
+    const serving = (...secrets: string[]) =>
+      JSON.stringify(secrets.map((secret) => ({ secret, dnsNames: ["a.svc"] })));
+    expect(load({}).certificates).toMatchObject({ mode: "auto", serving: [], duration: 90 * 86_400_000 });
+    expect(load({ CREG_CERTIFICATES__SERVING: serving("a", "b") }).certificates.serving).toHaveLength(2);
+    expect(() => load({ CREG_CERTIFICATES__RENEWBEFORE: "90d" })).toThrow(/certificates.renewBefore/);
+    expect(() => load({ CREG_CERTIFICATES__CADURATION: "100d" })).toThrow(/certificates.caDuration/);
+    expect(() => load({ CREG_CERTIFICATES__SERVING: serving("a", "a") })).toThrow(/certificates.serving/);
+    expect(() => load({ CREG_CERTIFICATES__SERVING: serving("cache-registry-ca") })).toThrow(/certificates.serving/);
+    expect(() => load({ CREG_CERTIFICATES__SERVING: serving("Not A Name") })).toThrow(/serving/);
+    expect(() => load({ CREG_CERTIFICATES__MODE: "own" })).toThrow(/certificates.mode/);
+  });
 });

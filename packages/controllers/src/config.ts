@@ -36,7 +36,11 @@ const registry = z
       .describe(
         "Secret that holds the token of the registry's management API; created with a random token when missing",
       ),
-    caFile: filePath().optional().describe("Certificate authorities of the registry's management address, PEM; read again when it changes, and may come later than the process"),
+    caFile: filePath()
+      .optional()
+      .describe(
+        "Certificate authorities of the registry's management address, PEM; read again when it changes, and may come later than the process",
+      ),
   })
   .refine((value) => value.tokenFile === undefined || value.tokenSecret === undefined, {
     error: "set registry.tokenFile or registry.tokenSecret, not both",

@@ -58,7 +58,9 @@ export function createCertificates(deps: CertificatesDeps): Certificates {
   }
 
   const secretWatches = new Map(secretNames.map((name) => [name, watch(SECRETS, name, namespace)]));
-  const configurations = new Map(configurationNames.map((name) => [name, watch(MUTATING_WEBHOOK_CONFIGURATIONS, name)]));
+  const configurations = new Map(
+    configurationNames.map((name) => [name, watch(MUTATING_WEBHOOK_CONFIGURATIONS, name)]),
+  );
   const informers = [...secretWatches.values(), ...configurations.values()];
   let owner: ReturnType<typeof ownDeployment> | undefined;
   const { observer, forget } = observeKeeper(metrics);

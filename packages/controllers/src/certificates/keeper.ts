@@ -89,7 +89,11 @@ export function createCertificateKeeper(deps: KeeperDeps): CertificateKeeper {
     return true;
   }
 
-  function record(object: KubeObject, type: "Normal" | "Warning", said: { reason: string; note: string }): Promise<void> {
+  function record(
+    object: KubeObject,
+    type: "Normal" | "Warning",
+    said: { reason: string; note: string },
+  ): Promise<void> {
     return events.record(SECRETS, object, { type, action: "IssueCertificate", ...said });
   }
 
@@ -131,7 +135,11 @@ export function createCertificateKeeper(deps: KeeperDeps): CertificateKeeper {
   }
 
   /** Before anything is signed: the API server and the clients of each server learn whom to trust. */
-  async function publish({ signing, bundle }: Authority, serving: readonly ServingConfig[], signal: AbortSignal): Promise<void> {
+  async function publish(
+    { signing, bundle }: Authority,
+    serving: readonly ServingConfig[],
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const name of new Set(serving.flatMap(({ webhooks }) => webhooks))) {
       const configuration = deps.configuration(name);
       if (configuration === undefined) continue;

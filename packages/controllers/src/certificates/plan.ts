@@ -12,7 +12,11 @@ const MAX_PREVIOUS = 4;
 const MAX_WAIT = 3_600_000;
 const MIN_WAIT = 500;
 
-export function validity(now: Date, lifetime: number, end = Number.POSITIVE_INFINITY): { notBefore: Date; notAfter: Date } {
+export function validity(
+  now: Date,
+  lifetime: number,
+  end = Number.POSITIVE_INFINITY,
+): { notBefore: Date; notAfter: Date } {
   const time = now.getTime();
   return { notBefore: new Date(time - BACKDATE), notAfter: new Date(Math.min(time + lifetime, end)) };
 }
@@ -27,7 +31,11 @@ export function settleTime({ renewBefore }: Lifetimes): number {
 }
 
 /** Why the authority must be replaced, if so. What it signs must not outlive it. */
-export function whyNewAuthority(pair: ReadPair | { problem: string }, lifetimes: Lifetimes, now: Date): string | undefined {
+export function whyNewAuthority(
+  pair: ReadPair | { problem: string },
+  lifetimes: Lifetimes,
+  now: Date,
+): string | undefined {
   if ("problem" in pair) return pair.problem;
   if (!pair.leaf.ca) return "no certificate authority";
   return endOf(pair.leaf) - now.getTime() < lifetimes.duration ? "ends soon" : undefined;
@@ -48,7 +56,8 @@ export function trustedAuthorities(
   const previous = new Map<string, X509Certificate>();
   for (const certificate of known) {
     const current = endOf(certificate) > now.getTime();
-    if (current && certificate.fingerprint256 !== signing.fingerprint256) previous.set(certificate.fingerprint256, certificate);
+    if (current && certificate.fingerprint256 !== signing.fingerprint256)
+      previous.set(certificate.fingerprint256, certificate);
   }
   const newestFirst = [...previous.values()].toSorted((a, b) => createdAt(b) - createdAt(a));
   return [signing, ...newestFirst.slice(0, MAX_PREVIOUS)];
@@ -91,7 +100,11 @@ export function renewalTime(leaf: X509Certificate, { renewBefore }: Lifetimes): 
 }
 
 /** When the authority is replaced, or the ones before it are forgotten. */
-export function authorityTimes(signing: X509Certificate, trusted: readonly X509Certificate[], lifetimes: Lifetimes): number[] {
+export function authorityTimes(
+  signing: X509Certificate,
+  trusted: readonly X509Certificate[],
+  lifetimes: Lifetimes,
+): number[] {
   const replaced = endOf(signing) - lifetimes.duration;
   return trusted.length > 1 ? [replaced, createdAt(signing) + lifetimes.duration] : [replaced];
 }

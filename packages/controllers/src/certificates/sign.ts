@@ -39,7 +39,7 @@ export async function createAuthority({ notBefore, notAfter }: Validity): Promis
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { certificate: certificate.toString("pem"), key: await pemOf(keys.privateKey) };
+  return { certificate: `${certificate.toString("pem")}\n`, key: await pemOf(keys.privateKey) };
 }
 
 /** A server's certificate for these DNS names, with a key of its own. */
@@ -67,7 +67,7 @@ export async function issueServing(
       await AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { certificate: certificate.toString("pem"), key: await pemOf(keys.privateKey) };
+  return { certificate: `${certificate.toString("pem")}\n`, key: await pemOf(keys.privateKey) };
 }
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {

@@ -1,8 +1,12 @@
 import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type CallTiming, createManagementClient, type ManagementClient } from "./management-client.ts";
 
 const signal = new AbortController().signal;
@@ -164,5 +168,38 @@ describe("createManagementClient", () => {
   it("survives an answer that is no JSON", async () => {
     const { client: api } = await start(() => ({ status: 200 }));
     await expect(api.startedAt(signal)).rejects.toThrow(/expected object/);
+  });
+});
+
+describe("over HTTPS", () => {
+  it("trusts what caFile holds at the moment, also when it comes or changes later", async () => {
+    const { createAuthority, issueServing } = await import("../certificates/sign.ts");
+    const life = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) };
+    const [first, second] = await Promise.all([createAuthority(life), createAuthority(life)]);
+    const leaf = (authority: typeof first) =>
+      issueServing(authority, { ...life, commonName: "registry", dnsNames: ["localhost"] });
+    const folder = await mkdtemp(join(tmpdir(), "creg-ca-file-"));
+    const caFile = join(folder, "ca.crt");
+    const { certificate: cert, key } = await leaf(first);
+    const secure = createSecureServer({ cert, key }, (_request, response) => response.end('{"startedAt":"1"}'));
+    try {
+      await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+      const url = urlOf(secure.address()).replace("http://127.0.0.1", "https://localhost");
+      client = createManagementClient({ url, token: async () => undefined, caFile });
+      await expect(client.startedAt(signal)).rejects.toThrow(caFile);
+      await writeFile(caFile, first.certificate);
+      expect(await client.startedAt(signal)).toBe("1");
+
+      const renewed = await leaf(second);
+      secure.setSecureContext({ cert: renewed.certificate, key: renewed.key });
+      secure.closeIdleConnections();
+      await vi.waitFor(() => expect(client?.startedAt(signal)).rejects.toThrow(/certificate/));
+      await writeFile(caFile, `${second.certificate}${first.certificate}`);
+      expect(await client.startedAt(signal)).toBe("1");
+    } finally {
+      secure.close();
+      secure.closeAllConnections();
+      await rm(folder, { recursive: true });
+    }
   });
 });

@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import { createDeadline } from "@cache-registry/kube/deadline";
+import { createSecretFile } from "@cache-registry/runtime/secret";
 import { z } from "zod";
 
 /** An image as the registry's management API describes it. */
@@ -56,6 +56,7 @@ export type ManagementClientOptions = {
   readonly token: () => Promise<string | undefined>;
   /** After a 401: the token is read anew. */
   readonly onUnauthorized?: () => void;
+  /** Read again when it changes. May come later than the client: until then its calls fail. */
   readonly caFile?: string;
   readonly timing?: Partial<CallTiming>;
 };
@@ -80,10 +81,25 @@ type Call = { method: string; path: string; body?: unknown; signal: AbortSignal;
 /** On node:https rather than fetch, which takes no certificate authorities of its own. */
 export function createManagementClient(options: ManagementClientOptions): ManagementClient {
   const secure = options.url.startsWith("https:");
-  const ca = options.caFile === undefined ? undefined : readFileSync(options.caFile);
+  const caFile = options.caFile === undefined ? undefined : createSecretFile(options.caFile);
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   // No limit of sockets: the callers are few, and none may wait behind others that hang.
-  const agent = secure ? new https.Agent({ keepAlive: true, ca }) : new http.Agent({ keepAlive: true });
+  const create = (ca?: string): http.Agent =>
+    secure ? new https.Agent({ keepAlive: true, ca }) : new http.Agent({ keepAlive: true });
+  let agent = create();
+  let trusted: string | undefined;
+
+  /** New connections know the present authorities; what is under way on old ones goes on. */
+  async function currentAgent(): Promise<http.Agent> {
+    if (!secure || caFile === undefined) return agent;
+    const ca = await caFile.read();
+    if (ca !== trusted) {
+      dropIdleConnections();
+      trusted = ca;
+      agent = create(ca);
+    }
+    return agent;
+  }
 
   /** Kept-alive connections to a registry that died without a word: each would cost another time-out. */
   function dropIdleConnections(): void {
@@ -92,6 +108,7 @@ export function createManagementClient(options: ManagementClientOptions): Manage
 
   async function send({ method, path, body, signal, limit = timing.answer }: Call): Promise<Answer> {
     const token = await options.token();
+    const agent = await currentAgent();
     const text = body === undefined ? undefined : JSON.stringify(body);
     const headers: Record<string, string | number> = { accept: "application/json" };
     if (token !== undefined) headers.authorization = `Bearer ${token}`;
