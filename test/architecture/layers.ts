@@ -21,7 +21,7 @@ export const ALLOWED_LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   kube: ["zod", "@kubernetes/client-node"],
   webhook: ["zod", "fastify", "fast-json-patch"],
   registry: ["zod", "fastify", "bcryptjs"],
-  controllers: ["zod"],
+  controllers: ["zod", "@peculiar/x509", "reflect-metadata"],
   proxy: ["zod", "fastify"],
   cli: [],
 };
