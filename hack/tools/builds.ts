@@ -112,6 +112,7 @@ export const BUILDS: readonly Build[] = [
     programs: { kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform" },
     seconds: 7,
   },
+  { name: "promql", module: "promql", programs: { promql: "./promql" }, seconds: 10 },
   // CustomResourceDefinitions of what the chart can talk to, for kubeconform.
   {
     name: "crds",

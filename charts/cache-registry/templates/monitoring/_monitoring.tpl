@@ -1,0 +1,37 @@
+{{- /* Component → port of its metrics. */}}
+{{- define "cache-registry.monitoring.ports" -}}
+registry: 8081
+webhook: 8082
+controllers: 8083
+proxy: 8084
+{{- end }}
+
+{{- define "cache-registry.monitoring.metadata" -}}
+name: {{ include "cache-registry.fullname" .root }}{{ .suffix }}
+namespace: {{ .root.Release.Namespace | quote }}
+labels:
+  {{- $ours := include "cache-registry.labels" (dict "root" .root "component" "monitoring") | fromYaml -}}
+  {{- merge $ours .labels | toYaml | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* What a monitor's endpoint takes, whichever kind it is of. */}}
+{{- define "cache-registry.monitoring.endpoint" -}}
+path: /metrics
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* Selects the metrics of a component's pods in an expression. */}}
+{{- define "cache-registry.monitoring.of" -}}
+namespace="{{ .root.Release.Namespace }}",pod=~"{{ include "cache-registry.componentName" . }}-.+"
+{{- end }}
