@@ -163,6 +163,23 @@ describe("alerts", () => {
   });
 });
 
+describe("without a registry of its own", () => {
+  it("a release watches what it has", async () => {
+    const external = { managementUrl: "https://images.example.com:8081", tokenSecret: { name: "token" } };
+    const registry = { enabled: false, externalUrl: "https://images.example.com", external };
+    const manifests = await render({ values: { ...ALL, registry } });
+    const expressions = manifests.only<PrometheusRule>("PrometheusRule").spec.groups[0].rules.map(({ expr }) => expr);
+    expect(expressions.length).toBeGreaterThan(5);
+    expect(expressions.filter((expr) => expr.includes("-registry-registry-"))).toEqual([]);
+    expect(manifests.ofKind("PodMonitor").map(({ metadata }) => metadata.name)).not.toContain(
+      "cache-registry-registry",
+    );
+    expect(manifests.ofKind("Service").map(({ metadata }) => metadata.name)).not.toContain(
+      "cache-registry-registry-metrics",
+    );
+  });
+});
+
 describe("the dashboard", () => {
   it("reaches Grafana by its sidecar or its operator", async () => {
     const manifests = await render({ values: ALL });

@@ -1,6 +1,8 @@
 {{- /* Component → port of its metrics. */}}
 {{- define "cache-registry.monitoring.ports" -}}
+{{- if .Values.registry.enabled }}
 registry: 8081
+{{- end }}
 webhook: 8082
 controllers: 8083
 proxy: 8084
