@@ -103,10 +103,10 @@ describe("monitoring", () => {
     for (const { spec } of monitors) {
       const component = COMPONENTS.find((one) => one === spec.selector.matchLabels["app.kubernetes.io/component"]);
       if (!component) throw new Error("a PodMonitor selects no component");
-      const port = spec.podMetricsEndpoints?.[0]?.port;
+      const named = (spec.podMetricsEndpoints ?? []).flatMap(({ port }) => port ?? []);
       const declared = (manifests.container(component).ports ?? []).map(({ name }) => name);
-      if (component === "proxy") expect([port, declared]).toEqual([undefined, []]);
-      else expect(declared).toContain(port);
+      expect(named).toEqual(component === "proxy" ? [] : ["management"]);
+      expect(declared).toEqual(expect.arrayContaining(named));
     }
   });
 });
