@@ -2,7 +2,7 @@
 
        Argument: (dict "root" $ "component" "webhook" "managementPort" 8082) and, where it differs from the default,
        "gracePeriod" (seconds), "command" (list, instead of the image's), "hostNetwork", "serviceLinks", "spread" (replicas
-       prefer different nodes). What only one component has, it defines itself:
+       prefer different nodes), "initContainers" (YAML). What only one component has, it defines itself:
        cache-registry.<component>.{config, ports, env, volumeMounts, volumes}. */}}
 {{- define "cache-registry.podTemplate" -}}
 {{- $root := .root -}}
@@ -31,6 +31,10 @@ spec:
   {{- end }}
   securityContext:
     {{- toYaml $values.podSecurityContext | nindent 4 }}
+  {{- with .initContainers }}
+  initContainers:
+    {{- . | nindent 4 }}
+  {{- end }}
   containers:
     - {{- include "cache-registry.container" . | nindent 6 }}
     {{- with $values.extraContainers }}

@@ -8,6 +8,7 @@ const REMOTE = { url: TEXT, "management-url": TEXT, "token-file": TEXT, "ca-file
 
 /** Options of commands beside --config; what they mean is checked by the command itself. */
 export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
+  proxy: { "write-hosts-toml": FLAG, "remove-hosts-toml": FLAG },
   scrub: { rate: { type: "string" }, after: { type: "string" }, json: { type: "boolean" } },
   rebuild: { snapshot: { type: "string" }, repository: { type: "string" }, discard: { type: "boolean" } },
   export: {
@@ -25,6 +26,11 @@ export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
 };
 
 const HELP: Readonly<Record<string, string>> = {
+  proxy: `[--write-hosts-toml | --remove-hosts-toml]
+Serves pulls on this node until SIGTERM; with one of the options it only does that, and ends.
+  --write-hosts-toml    lead containerd to the proxy as hostsToml says, keeping what was there; undo it if not enabled
+  --remove-hosts-toml   put everything back as it was; files that somebody else changed since are left alone and named
+exit code of --remove-hosts-toml: 0 nothing of ours is left, 3 something was left alone`,
   scrub: `[--rate BYTES] [--after DIGEST] [--json]
 Verifies every digest at rest; damaged bytes are quarantined, cached content is fetched again, lost pushes are named.
   --rate BYTES     read so much per second at most, such as 100Mi; default: scrub.rate while a registry serves

@@ -15,6 +15,8 @@ export type AppOptions = {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly accessLog: boolean;
+  /** Told of each request that names its registry by `?ns=`. */
+  readonly onMirrored: () => void;
 };
 
 /** To one address. A node never has as many; the memory for more would be missing elsewhere on it. */
@@ -42,7 +44,8 @@ function understand(request: FastifyRequest, targets: TargetResolver, signal: Ab
 }
 
 /** The reading half of the distribution API; writing happens at the registry. */
-export function createApp({ failover, targets, logger, metrics, accessLog }: AppOptions): FastifyInstance {
+export function createApp(options: AppOptions): FastifyInstance {
+  const { failover, targets, logger, metrics, accessLog, onMirrored } = options;
   const app = createServer({ logger, name: "proxy", metrics, accessLog, maxConnections: MAX_CONNECTIONS });
 
   app.addHook("onRequest", async (request, reply) => {
@@ -65,7 +68,9 @@ export function createApp({ failover, targets, logger, metrics, accessLog }: App
     url: "/v2/*",
     handler: async (request, reply) => {
       const signal = signalOf(reply);
-      const answer = await failover.answer(understand(request, targets, signal));
+      const understood = understand(request, targets, signal);
+      if (understood.target.kind === "upstream" && understood.target.byNamespace) onMirrored();
+      const answer = await failover.answer(understood);
       reply.hijack();
       try {
         await sendAnswer(answer, reply.raw, signal);

@@ -13,6 +13,8 @@ import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { ProxyConfig } from "./config.ts";
 import { createContinuation } from "./continuation.ts";
 import { createFailover } from "./failover.ts";
+import { hostsTomlOf } from "./hosts-toml/command.ts";
+import { createHostsTomlStatus } from "./hosts-toml/hosts-toml-status.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import { processesListening } from "./listening-processes.ts";
 import { createProxyMetrics } from "./metrics.ts";
@@ -67,11 +69,11 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
     metrics: proxyMetrics,
     logger,
   });
-  const listeners = createListeners({
-    ...config.listen,
-    createApp: () => createApp({ failover, targets, logger, metrics, accessLog: config.log.access }),
-    logger,
-  });
+  const { enabled, directory } = config.hostsToml;
+  const hostsToml = enabled ? hostsTomlOf(config) : undefined;
+  const mirror = createHostsTomlStatus({ hostsToml, directory, health, metrics, logger });
+  const app = { failover, targets, logger, metrics, accessLog: config.log.access, onMirrored: mirror.mirrored };
+  const listeners = createListeners({ ...config.listen, createApp: () => createApp(app), logger });
   health.addCheck({ name: "update", check: () => whyNotAlone(config) });
   const management = await managementService(config, { health, metrics, logger });
   return {
@@ -79,7 +81,13 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
     metrics,
     listeners,
     reconfigure: (next) => live.replace(settingsOf(next)),
-    services: [management, { name: "clients", stop: () => closeAll(cache, client) }, listeners, farewell(management)],
+    services: [
+      management,
+      { name: "clients", stop: () => closeAll(cache, client) },
+      listeners,
+      mirror,
+      farewell(management),
+    ],
   };
 }
 

@@ -1,14 +1,23 @@
 import { upstreamListSchema } from "@cache-registry/registry-client/upstream";
 import {
   duration,
+  filePath,
   httpUrl,
   logSchema,
   managementSchema,
   port,
+  registryName,
   section,
   shutdownSchema,
 } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
+
+/** containerd's folder for registries without one of their own. */
+const DEFAULT_FOLDER = "_default";
+
+const mirroredRegistry = z.union([z.literal(DEFAULT_FOLDER), registryName()], {
+  error: `expected a registry as image references name it, or ${DEFAULT_FOLDER}`,
+});
 
 /** Configuration of the node's proxy. DESIGN §4. Times in milliseconds. */
 export const ProxyConfig = z.strictObject({
@@ -28,6 +37,16 @@ export const ProxyConfig = z.strictObject({
     connectTimeout: duration("200ms").describe(
       "How long connecting to the cache may take before the upstream is asked",
     ),
+  }),
+  hostsToml: section({
+    enabled: z.boolean().default(false).describe("Lead containerd to this proxy by its hosts.toml files (mode mirror)"),
+    directory: filePath("/etc/containerd/certs.d").describe("The config_path of containerd on this node"),
+    registries: z
+      .array(mirroredRegistry)
+      .min(1)
+      .prefault([DEFAULT_FOLDER])
+      .describe("Registries to lead here; _default: all that have no folder of their own")
+      .meta({ allowed: `list of registries such as docker.io, or ${DEFAULT_FOLDER}` }),
   }),
   upstreams: upstreamListSchema
     .prefault([])

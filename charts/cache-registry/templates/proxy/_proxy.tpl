@@ -3,12 +3,28 @@
 {{ include "cache-registry.componentName" (dict "root" . "component" "registry") | upper | replace "-" "_" }}_SERVICE_HOST
 {{- end }}
 
+{{- define "cache-registry.proxy.port" -}}
+{{ regexFind "[0-9]+$" .Values.endpoint }}
+{{- end }}
+
 {{- define "cache-registry.proxy.config" -}}
-listen: { hosts: ["127.0.0.1", "::1"], port: {{ regexFind "[0-9]+$" .Values.endpoint }} }
+listen:
+  port: {{ include "cache-registry.proxy.port" . }}
+  {{- if .Values.proxy.hostNetwork }}
+  hosts: ["127.0.0.1", "::1"]
+  # an update starts the next one beside this one, and a probe may have been answered by the wrong of the two
+  handover: 10s
+  {{- else }}
+  hosts: ["0.0.0.0"]
+  {{- end }}
 management: { host: 0.0.0.0, port: 8084 }
 registry:
   url: {{ include "cache-registry.registry.url" . | quote }}
   connectTimeout: {{ .Values.proxy.connectTimeout | quote }}
+{{- if eq .Values.mode "mirror" }}
+hostsToml:
+  {{- toYaml .Values.proxy.hostsToml | nindent 2 }}
+{{- end }}
 {{- with include "cache-registry.upstreams" (dict "root" . "trusted" .Values.proxy.upstreamCredentials) }}
 upstreams:
   {{- . | nindent 2 }}
@@ -35,8 +51,47 @@ log:
 {{- include "cache-registry.forwardProxyEnv" . }}
 {{- end }}
 
-{{- /* None: on the host network each would become a host port, and a surge update could not place the second pod. */}}
+{{- /* None on the host network: each would become a host port, and a surge update could not place the second pod. */}}
 {{- define "cache-registry.proxy.ports" -}}
+{{- if not .Values.proxy.hostNetwork }}
+{{- $port := include "cache-registry.proxy.port" . | int }}
+- { name: registry, containerPort: {{ $port }}, hostPort: {{ $port }}, hostIP: 127.0.0.1 }
+{{- end }}
+{{- end }}
+
+{{- /* On the host network the next one starts beside the one before; a host port can only be had one after the other. */}}
+{{- define "cache-registry.proxy.updateStrategy" -}}
+{{- $rolling := .Values.proxy.hostNetwork | ternary (dict "maxSurge" 1 "maxUnavailable" 0) (dict "maxUnavailable" 1) -}}
+{{- .Values.proxy.updateStrategy | default (dict "type" "RollingUpdate" "rollingUpdate" $rolling) | toYaml -}}
+{{- end }}
+
+{{- /* Mode mirror: the files belong to the node's root, so something of root's writes them, and ends. The proxy itself, which
+       serves requests, only looks at them. Here too when hostsToml.enabled is false: then it restores what was there. */}}
+{{- define "cache-registry.proxy.initContainers" -}}
+{{- if eq .Values.mode "mirror" -}}
+{{- $proxy := dict "root" . "component" "proxy" -}}
+- name: hosts-toml
+  image: {{ include "cache-registry.image" $proxy | quote }}
+  imagePullPolicy: {{ include "cache-registry.imagePullPolicy" $proxy }}
+  command: {{ include "cache-registry.proxy.command" . | fromJsonArray | toJson }}
+  args: [proxy, --config, /etc/cache-registry/config/config.yaml, --write-hosts-toml]
+  resources:
+    {{- toYaml .Values.proxy.resources | nindent 4 }}
+  securityContext:
+    runAsNonRoot: false
+    runAsUser: 0
+    runAsGroup: 0
+    allowPrivilegeEscalation: false
+    privileged: false
+    readOnlyRootFilesystem: true
+    capabilities: { drop: [ALL] }
+  volumeMounts:
+    - name: config
+      mountPath: /etc/cache-registry/config
+      readOnly: true
+    - name: certs
+      mountPath: {{ .Values.proxy.hostsToml.directory }}
+{{- end }}
 {{- end }}
 
 {{- /* Names of the user's Secrets that are mounted whole. */}}
@@ -45,9 +100,19 @@ log:
 {{- end }}
 
 {{- define "cache-registry.proxy.volumeMounts" -}}
+{{- if eq .Values.mode "mirror" }}
+- name: certs
+  mountPath: {{ .Values.proxy.hostsToml.directory }}
+  readOnly: true
+{{- end }}
 {{- include "cache-registry.secretVolumeMounts" (include "cache-registry.proxy.secrets" . | fromYamlArray) }}
 {{- end }}
 
 {{- define "cache-registry.proxy.volumes" -}}
+{{- if eq .Values.mode "mirror" }}
+# containerd's config_path alone, nothing else of the node
+- name: certs
+  hostPath: { path: {{ .Values.proxy.hostsToml.directory }}, type: DirectoryOrCreate }
+{{- end }}
 {{- include "cache-registry.secretVolumes" (include "cache-registry.proxy.secrets" . | fromYamlArray) }}
 {{- end }}
