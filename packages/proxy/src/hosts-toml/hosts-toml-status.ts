@@ -6,7 +6,7 @@ import { type HostsToml, troubleOf } from "./hosts-toml.ts";
 
 export type HostsTomlStatus = Service & {
   /** A request came by `?ns=`: containerd reads the files. */
-  mirrored(): void;
+  readonly mirrored: () => void;
 };
 
 export type HostsTomlStatusOptions = {

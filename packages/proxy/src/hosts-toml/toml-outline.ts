@@ -48,7 +48,7 @@ class Cursor {
 
   /** A string of any kind, quotes included; "" where none begins. */
   string(): string {
-    return this.skip(/"""(?:[^"\\]|\\[^]|"(?!""))*"{3,5}|'''(?:[^']|'(?!''))*'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'/);
+    return this.skip(/"""(?:[^"\\]|\\[\s\S]|"(?!""))*"{3,5}|'''(?:[^']|'(?!''))*'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'/);
   }
 
   /** A key with dots, as its parts. Escapes in quoted parts stay as they are written. */
