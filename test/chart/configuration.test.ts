@@ -175,7 +175,7 @@ describe("the controllers' configuration", () => {
 describe("the proxy's configuration", () => {
   it("by default", async () => {
     expect((await render({ release: "r", namespace: "n" })).config("proxy")).toEqual({
-      listen: { hosts: ["127.0.0.1", "::1"], port: 7439 },
+      listen: { hosts: ["127.0.0.1", "::1"], port: 7439, handover: "10s" },
       management: { host: "0.0.0.0", port: 8084 },
       registry: { url: "http://r-cache-registry-registry.n.svc:5000", connectTimeout: "200ms" },
       log: LOG,
