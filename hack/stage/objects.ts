@@ -9,11 +9,17 @@ export interface Pod {
     readonly annotations?: Readonly<Record<string, string>>;
   };
   readonly spec: {
+    readonly nodeName?: string;
     readonly containers: readonly { readonly name: string; readonly image: string }[];
     readonly initContainers?: readonly { readonly name: string; readonly image: string }[];
     readonly ephemeralContainers?: readonly { readonly name: string; readonly image: string }[];
+    readonly volumes?: readonly { readonly name: string; readonly image?: { readonly reference: string } }[];
   };
-  readonly status: { readonly phase: string };
+  readonly status: {
+    readonly phase: string;
+    readonly containerStatuses?: readonly { readonly containerID?: string }[];
+    readonly ephemeralContainerStatuses?: readonly { readonly state: { readonly running?: object } }[];
+  };
 }
 
 /** A container that passes the restricted Pod Security Standard. */

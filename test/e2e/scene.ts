@@ -18,6 +18,8 @@ export interface Scene {
   deletePod(name: string): Promise<void>;
   cachedImages(): Promise<CachedImage[]>;
   cachedImage(sourceImage: string): Promise<CachedImage | undefined>;
+  /** Waits until the CachedImage is Ready. */
+  ready(sourceImage: string): Promise<CachedImage>;
   /** GETs of blobs and manifests of a repository below docker.io since the counters were reset: path → requests. */
   upstreamGets(repository: string, kind: "blobs" | "manifests"): Record<string, number>;
   close(): Promise<void>;
@@ -34,6 +36,11 @@ export interface CachedImage {
     readonly unusedSince?: string;
     readonly expiresAt?: string;
   };
+}
+
+/** Spec of a pod that runs on this node. */
+export function onNode(name: string): object {
+  return { nodeSelector: { "kubernetes.io/hostname": name } };
 }
 
 export function log(line: string): void {
@@ -116,6 +123,11 @@ async function openScene({ values = {}, install = true, ...options }: SceneOptio
     },
     cachedImage: async (sourceImage) =>
       (await scene.cachedImages()).find(({ spec }) => spec.sourceImage === sourceImage),
+    ready: (sourceImage) =>
+      waitUntil(`CachedImage ${sourceImage} to be Ready`, async () => {
+        const found = await scene.cachedImage(sourceImage);
+        return found?.status?.phase === "Ready" ? found : undefined;
+      }),
     upstreamGets(repository, kind) {
       const prefix = `GET /v2/${repository}/${kind}/`;
       const counts = Object.entries(stage.upstream.counts()).filter(([request]) => request.startsWith(prefix));
