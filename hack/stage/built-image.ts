@@ -15,9 +15,11 @@ const INPUTS = [
   "hack/image",
   "hack/bundle.ts",
   "hack/cluster/oci-layout.ts",
+  "package.json",
   "package-lock.json",
 ];
-const DESCRIPTION = "built.json";
+/** In each folder with an image; last used when it was last touched. */
+export const DESCRIPTION = "built.json";
 /** Each takes about 90 MB. */
 const KEPT = 8;
 

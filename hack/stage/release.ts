@@ -15,6 +15,8 @@ export interface ReleaseOptions {
   readonly stage: Stage;
   readonly name?: string;
   readonly namespace?: string;
+  /** Folder of a chart; default: the present one. */
+  readonly chart?: string;
   /** Merged over what the stage needs. */
   readonly values?: Readonly<Record<string, unknown>>;
 }
@@ -47,6 +49,7 @@ export async function installRelease({
   stage,
   name = "cache-registry",
   namespace = "cache-registry-system",
+  chart = CHART,
   values = {},
 }: ReleaseOptions): Promise<Release> {
   const { cluster } = stage;
@@ -65,7 +68,7 @@ export async function installRelease({
     "--timeout",
     "4m",
     name,
-    CHART,
+    chart,
   ]);
   const selector = `app.kubernetes.io/instance=${name}`;
 
