@@ -39,7 +39,7 @@ describe("upgrade", () => {
   const pods = () =>
     kubectl(
       ...["get", "pods", "-l", "app=lasting", "--sort-by=.metadata.name", "-o"],
-      'jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.phase}{"\n"}{end}',
+      'jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].containerID} {.status.phase}{" "}{end}',
     );
 
   it("keeps pods running, CachedImages what they are, and the cache warm", async () => {
