@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Run>>> = {
   scrub: async () => (await import("@cache-registry/registry/maintenance/scrub-command")).runScrub,
   rebuild: async () => (await import("@cache-registry/registry/maintenance/rebuild-command")).runRebuild,
   export: async () => (await import("@cache-registry/registry/transfer/export-command")).runExport,
+  restore: async () => (await import("@cache-registry/controllers/uninstall/restore-command")).runRestore,
   import: async () => (await import("@cache-registry/registry/transfer/import-command")).runImport,
 };
 

@@ -22,6 +22,16 @@ export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
     referrers: FLAG,
     output: TEXT,
   },
+  restore: {
+    release: TEXT,
+    namespace: TEXT,
+    endpoint: TEXT,
+    registry: TEXTS,
+    timeout: TEXT,
+    "dry-run": FLAG,
+    "keep-records": FLAG,
+    uninstalling: FLAG,
+  },
   import: { "management-url": TEXT, "token-file": TEXT, "ca-file": TEXT, input: TEXT, as: TEXTS, name: TEXT },
 };
 
@@ -59,6 +69,17 @@ Brings the images of an OCI image layout into a running registry under their ups
   --name NAME            the pin's owner is import:NAME; default: the name of the file
   --management-url URL [--token-file FILE] [--ca-file FILE]   a registry elsewhere, instead of the one that --config describes
 exit code: 0 done, 1 refused (nothing of a damaged archive is imported), 130 interrupted`,
+  restore: `[--release NAME] [--namespace NAME] [--dry-run] [--timeout TIME]
+After helm uninstall: makes every pod independent of the cache, then removes what was kept for them. Uses your kubeconfig.
+Pods with a controller are evicted (budgets are honoured), bare pods get their original images in place, Jobs are let finish.
+  --release, --namespace  of the release; default: cache-registry, cache-registry-system
+  --dry-run               only say what would be done
+  --timeout TIME          wait so long for budgets and Jobs; default: 10m
+  --keep-records          leave the CachedImages and their definition
+  --endpoint HOST:PORT    where nodes reached the cache; default: localhost:7439
+  --registry HOST:PORT    an upstream without a dot in its name that the chart listed; may be given several times
+  --uninstalling          as the chart's hook runs it: the webhook goes first, the rest is left to Helm
+exit code: 0 nothing is left, 3 some pods still name the cache and its proxy stays (run it again), 130 interrupted`,
 };
 
 export function usageOf(command: string): string {

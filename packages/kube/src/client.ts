@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { isNotFound } from "./api-error.ts";
 import { createConnectionSource } from "./kube-config.ts";
 import type { KubeObject, ObjectList } from "./object.ts";
-import { collectionPath, type ObjectName, objectPath, type Resource } from "./resource.ts";
+import { collectionPath, type ObjectName, objectPath, PODS, type Resource } from "./resource.ts";
 import { createTransport, type KubeRequest, type Transport } from "./transport.ts";
 
 export type CallOptions = { readonly signal?: AbortSignal; readonly timeout?: number };
@@ -59,6 +59,11 @@ export interface KubeClient {
   ): Promise<void>;
   /** Does the API server have this group and version, such as `cert-manager.io/v1`? */
   serves(groupVersion: string, options?: CallOptions): Promise<boolean>;
+  /**
+   * Deletes a pod when the budgets of its application allow it.
+   * https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ @throws ApiError 429 when a budget says not now
+   */
+  evict(at: ObjectName, options?: CallOptions & { preconditions?: Preconditions }): Promise<void>;
   /** The namespace of the kubeconfig context or of the pod. */
   readonly namespace: string | undefined;
   close(): void;
@@ -141,6 +146,12 @@ export function clientOver(transport: Transport, namespace?: string): KubeClient
     delete: async (resource, at, options = {}) => {
       const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: options.preconditions };
       await transport.request({ ...call(options), method: "DELETE", path: objectPath(resource, at), body });
+    },
+    evict: async (at, options = {}) => {
+      const deleteOptions = { apiVersion: "v1", kind: "DeleteOptions", preconditions: options.preconditions };
+      const body = { apiVersion: "policy/v1", kind: "Eviction", metadata: at, deleteOptions };
+      const path = objectPath(PODS, at, "eviction");
+      await transport.request({ ...call(options), method: "POST", path, body, repeat429: false });
     },
   };
 }

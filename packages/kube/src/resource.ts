@@ -35,6 +35,8 @@ export const NAMESPACES: Resource<Namespace> = { ...core("namespaces", "Namespac
 export const NODES: Resource<Node> = { ...core("nodes", "Node"), namespaced: false };
 export const CONFIG_MAPS: Resource<ConfigMap> = core("configmaps", "ConfigMap");
 export const SECRETS: Resource<Secret> = core("secrets", "Secret");
+export const SERVICES: Resource<KubeObject> = core("services", "Service");
+export const SERVICE_ACCOUNTS: Resource<KubeObject> = core("serviceaccounts", "ServiceAccount");
 export const REPLICA_SETS: Resource<ReplicaSet> = namespaced("apps", "replicasets", "ReplicaSet");
 export const DEPLOYMENTS: Resource<Deployment> = namespaced("apps", "deployments", "Deployment");
 export const STATEFUL_SETS: Resource<StatefulSet> = namespaced("apps", "statefulsets", "StatefulSet");
@@ -47,6 +49,13 @@ export const MUTATING_WEBHOOK_CONFIGURATIONS: Resource<MutatingWebhookConfigurat
   namespaced: false,
 };
 export const EVENTS: Resource<KubeObject> = namespaced("events.k8s.io", "events", "Event");
+export const MUTATING_WEBHOOK_CONFIGURATIONS: Resource<KubeObject> = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "mutatingwebhookconfigurations",
+  kind: "MutatingWebhookConfiguration",
+  namespaced: false,
+};
 export const CACHED_IMAGES: Resource<CachedImage> = {
   group: API_GROUP,
   version: API_VERSION,

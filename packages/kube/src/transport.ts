@@ -17,6 +17,8 @@ export type KubeRequest = {
   readonly signal?: AbortSignal;
   /** Milliseconds for the whole answer, or for its headers when streamed. Default 30 s. */
   readonly timeout?: number;
+  /** False: a 429 is the caller's to wait out. */
+  readonly repeat429?: boolean;
 };
 
 export interface Transport {
@@ -103,6 +105,7 @@ export function createTransport(options: TransportOptions): Transport {
           return await limiter.run(() => once(request), { signal: request.signal });
         } catch (error) {
           if (!(error instanceof ApiError) || error.status !== 429 || attempt > MAX_429_RETRIES) throw error;
+          if (request.repeat429 === false) throw error;
           await sleep(error.retryAfter ?? 1_000, request.signal);
         }
       }

@@ -1,0 +1,131 @@
+import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
+import { createClient, type KubeClient } from "@cache-registry/kube/client";
+import { sleep } from "@cache-registry/runtime/backoff";
+import { ConfigError } from "@cache-registry/runtime/config";
+import { duration, registryName } from "@cache-registry/runtime/config-types";
+import type { z } from "zod";
+import { deleteLeftovers, deleteWebhooks, webhookConfigurations } from "./leftovers.ts";
+import { type RestoreProgress, restorePods } from "./restore-pods.ts";
+
+/** What the command line hands to a command; `values` as node:util parseArgs gives them. */
+type CommandOptions = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly values?: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+};
+
+type Wishes = {
+  readonly release: string;
+  readonly namespace: string;
+  readonly endpoint: string;
+  readonly registries: ReadonlySet<string>;
+  readonly timeout: number;
+  readonly dryRun: boolean;
+  readonly keepRecords: boolean;
+  readonly uninstalling: boolean;
+};
+
+const EXIT_REMAINING = 3;
+const EXIT_INTERRUPTED = 130;
+/** Admission reviews that were under way when the webhook went. Milliseconds. */
+const IN_FLIGHT = 3_000;
+const SHOWN = 20;
+
+/**
+ * `cache-registry restore`: makes pods independent of the cache, then removes what `helm uninstall` left. With
+ * `--uninstalling`, as the chart's hook runs it, the webhook goes first and the rest is left to Helm. Sets the exit code.
+ * @throws ConfigError
+ */
+export async function runRestore({ env, values = {} }: CommandOptions): Promise<void> {
+  const wishes = wishesOf(values);
+  const client = createClient({ env, userAgent: "cache-registry-restore" });
+  const signal = interruption();
+  try {
+    process.exitCode = await restore(client, wishes, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    say("interrupted: the same command goes on from here");
+    process.exitCode = EXIT_INTERRUPTED;
+  } finally {
+    client.close();
+  }
+}
+
+async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<number> {
+  const { release, namespace, endpoint, registries, timeout, dryRun, uninstalling } = wishes;
+  if (uninstalling && !dryRun) {
+    for (const name of await deleteWebhooks(client, release)) say(`deleted MutatingWebhookConfiguration/${name}`);
+    await sleep(IN_FLIGHT, signal);
+  } else if (!dryRun && (await webhookConfigurations(client, release)).length > 0) {
+    throw new ConfigError(
+      [`release ${release} is installed, and its webhook would rewrite every pod again: helm uninstall it first`],
+      "the cluster",
+    );
+  }
+  const names = { endpoint, registries };
+  const tell = teller();
+  const done = await restorePods({ client, names, signal, timeout, dryRun, onProgress: tell });
+  say(
+    `${done.evicted} pods evicted, ${done.patched} given their original images, ${done.remaining.length} name the cache`,
+  );
+  for (const { pod, why } of done.remaining.slice(0, SHOWN)) say(`  ${pod}: ${why}`);
+  if (done.remaining.length > SHOWN) say(`  and ${done.remaining.length - SHOWN} more`);
+  if (done.remaining.length > 0) {
+    if (!dryRun) say("The proxy stays for them. The same command goes on later.");
+    return EXIT_REMAINING;
+  }
+  if (uninstalling || dryRun) return 0;
+  const records = wishes.keepRecords ? "keep" : "delete";
+  for (const name of await deleteLeftovers(client, { release, namespace, records })) say(`deleted ${name}`);
+  return 0;
+}
+
+/** A line when something changed, not at every look. */
+function teller(): (progress: RestoreProgress) => void {
+  let last = "";
+  return ({ evicted, patched, remaining }) => {
+    const line = `${remaining.length} pods name the cache; ${evicted} evicted, ${patched} patched`;
+    if (line !== last) say(line);
+    last = line;
+  };
+}
+
+/** @throws ConfigError with every problem */
+function wishesOf(values: NonNullable<CommandOptions["values"]>): Wishes {
+  const problems: string[] = [];
+  function read<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> | undefined {
+    const value = values[name];
+    if (value === undefined) return undefined;
+    const parsed = schema.safeParse(value);
+    if (!parsed.success) problems.push(`--${name}: ${parsed.error.issues[0]?.message ?? "not allowed"}`);
+    return parsed.data;
+  }
+  const text = (name: string): string | undefined => (typeof values[name] === "string" ? values[name] : undefined);
+  const registries = Array.isArray(values.registry) ? values.registry.map(String) : [];
+  const listed = registries.map((name) => registryName().safeParse(name));
+  if (listed.some(({ success }) => !success))
+    problems.push("--registry: expected a host, with a port, such as harbor:5000");
+  const wishes = {
+    release: text("release") ?? "cache-registry",
+    namespace: text("namespace") ?? "cache-registry-system",
+    endpoint: read("endpoint", registryName()) ?? DEFAULT_ENDPOINT,
+    registries: new Set(listed.flatMap(({ data }) => (data === undefined ? [] : [data]))),
+    timeout: read("timeout", duration()) ?? 600_000,
+    dryRun: values["dry-run"] === true,
+    keepRecords: values["keep-records"] === true,
+    uninstalling: values.uninstalling === true,
+  };
+  if (problems.length > 0) throw new ConfigError(problems, "the command line");
+  return wishes;
+}
+
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.once(name, () => controller.abort(new Error(`interrupted by ${name}`)));
+  }
+  return controller.signal;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

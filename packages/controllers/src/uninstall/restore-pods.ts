@@ -1,0 +1,135 @@
+import { messageOf } from "@cache-registry/core/errors";
+import { ApiError, isConflict, isInvalid, isNotFound } from "@cache-registry/kube/api-error";
+import type { KubeClient } from "@cache-registry/kube/client";
+import { keyOf } from "@cache-registry/kube/object";
+import { PODS } from "@cache-registry/kube/resource";
+import type { Pod } from "@cache-registry/kube/workloads";
+import { sleep } from "@cache-registry/runtime/backoff";
+import type { CacheNames } from "../pod/pod-images.ts";
+import { type WayOut, wayOut } from "./rewritten-pod.ts";
+
+/** A pod that still names the cache, and why. */
+export type Remaining = { readonly pod: string; readonly why: string };
+
+export type RestoreProgress = {
+  readonly evicted: number;
+  readonly patched: number;
+  readonly remaining: readonly Remaining[];
+};
+
+export type RestoreDeps = {
+  readonly client: KubeClient;
+  readonly names: CacheNames;
+  readonly signal: AbortSignal;
+  /** Milliseconds from now; what names the cache then is what `remaining` says. */
+  readonly timeout: number;
+  /** Only say what would be done. */
+  readonly dryRun?: boolean;
+  readonly onProgress?: (progress: RestoreProgress) => void;
+  /** Milliseconds between two looks. */
+  readonly interval?: number;
+};
+
+const PAGE = 500;
+/**
+ * A pod that appears so long after the beginning was not rewritten any more, as the webhook was gone by then: its own
+ * template names the cache.
+ */
+const SETTLED = 20_000;
+
+/**
+ * Until no pod names the cache: those with a controller are evicted (budgets are honoured, templates left alone), bare pods
+ * are patched in place, Jobs are let finish. Ends early when nothing is left that time would change.
+ */
+export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
+  const { client, signal, timeout, dryRun = false, interval = 2_000 } = deps;
+  const began = performance.now();
+  const known = new Set<string>();
+  let [evicted, patched] = [0, 0];
+
+  /** What stands in the way of the pod, undefined when it is on its way out or mended. */
+  async function help(pod: Pod, way: WayOut): Promise<string | undefined> {
+    const uid = pod.metadata.uid ?? "";
+    const isNew = !known.has(uid);
+    known.add(uid);
+    if (pod.metadata.deletionTimestamp !== undefined) return "it is ending";
+    if (way.action === "finish") return "its Job is let finish";
+    if (way.action === "stay") return way.why;
+    if (way.action === "patch") {
+      if (dryRun) return `would get ${way.containers.map(({ original }) => original).join(", ")} in place`;
+      return patch(pod, way.containers);
+    }
+    if (isNew && performance.now() - began > SETTLED) return "the template of its controller itself names the cache";
+    return dryRun ? "would be evicted" : evict(pod);
+  }
+
+  async function evict(pod: Pod): Promise<string | undefined> {
+    const { namespace = "", name, uid } = pod.metadata;
+    try {
+      await client.evict({ namespace, name }, { signal, preconditions: { ...(uid ? { uid } : {}) } });
+      evicted += 1;
+      return "it is ending";
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return undefined;
+      if (error instanceof ApiError && error.status === 429)
+        return "a PodDisruptionBudget does not allow its eviction now";
+      return unlessAborted(error);
+    }
+  }
+
+  async function patch(pod: Pod, containers: Extract<WayOut, { action: "patch" }>["containers"]) {
+    const { namespace = "", name, uid } = pod.metadata;
+    const operations = containers.flatMap(({ list, index, cached, original }) => {
+      const path = `/spec/${list}/${index}/image`;
+      return [
+        { op: "test", path, value: cached },
+        { op: "replace", path, value: original },
+      ] as const;
+    });
+    try {
+      const test = { op: "test", path: "/metadata/uid", value: uid } as const;
+      await client.patch(PODS, { namespace, name }, { operations: [test, ...operations], signal });
+      patched += 1;
+      return undefined;
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      // It changed meanwhile: the next look decides anew.
+      return isConflict(error) || isInvalid(error) ? "it is changing" : unlessAborted(error);
+    }
+  }
+
+  function unlessAborted(error: unknown): string {
+    if (signal.aborted) throw error;
+    return messageOf(error);
+  }
+
+  for (;;) {
+    const remaining: Remaining[] = [];
+    let waiting = false;
+    for (const { pod, way } of await affectedPods(deps)) {
+      const why = await help(pod, way);
+      if (why === undefined) continue;
+      remaining.push({ pod: keyOf(pod), why });
+      if (way.action !== "stay") waiting = true;
+    }
+    const progress = { evicted, patched, remaining };
+    deps.onProgress?.(progress);
+    if (remaining.length === 0 || !waiting || dryRun || performance.now() - began > timeout) return progress;
+    await sleep(interval, signal);
+  }
+}
+
+/** A page at a time; only those that name the cache are kept. */
+async function affectedPods({ client, names, signal }: RestoreDeps): Promise<{ pod: Pod; way: WayOut }[]> {
+  const found: { pod: Pod; way: WayOut }[] = [];
+  let next: string | undefined;
+  do {
+    const page = await client.list(PODS, { limit: PAGE, signal, ...(next === undefined ? {} : { continue: next }) });
+    for (const pod of page.items) {
+      const way = wayOut(pod, names);
+      if (way) found.push({ pod, way });
+    }
+    next = page.metadata.continue || undefined;
+  } while (next !== undefined);
+  return found;
+}

@@ -1,0 +1,68 @@
+import type { Pod } from "@cache-registry/kube/workloads";
+import { describe, expect, it } from "vitest";
+import { wayOut } from "./rewritten-pod.ts";
+
+const names = { endpoint: "localhost:7439", registries: new Set(["harbor:5000"]) };
+const CACHED = "localhost:7439/docker.io/library/nginx:1.27";
+
+function pod(spec: Pod["spec"], more: Partial<Pod["metadata"]> = {}, phase = "Running"): Pod {
+  return { metadata: { name: "web", namespace: "default", ...more }, spec: { ...spec }, status: { phase } };
+}
+const owned = (kind: string) => ({
+  ownerReferences: [{ apiVersion: "apps/v1", kind, name: "owner", uid: "u", controller: true }],
+});
+const cached = { containers: [{ name: "main", image: CACHED }] };
+
+describe("the way out of the cache", () => {
+  it.each<[string, Pod]>([
+    ["a pod that was never rewritten", pod({ containers: [{ name: "main", image: "nginx" }] })],
+    ["a pod that ended", pod(cached, {}, "Succeeded")],
+    ["a static pod's copy", pod(cached, { annotations: { "kubernetes.io/config.mirror": "x" } })],
+    [
+      "ephemeral containers alone",
+      pod({ containers: [{ name: "main", image: "nginx" }], ephemeralContainers: [{ name: "debug", image: CACHED }] }),
+    ],
+    [
+      "a forged label",
+      pod({ containers: [{ name: "m", image: "nginx" }] }, { labels: { "cache-registry.enix.io/managed": "true" } }),
+    ],
+  ])("is not needed for %s", (_what, subject) => {
+    expect(wayOut(subject, names)).toBeUndefined();
+  });
+
+  it.each(["ReplicaSet", "StatefulSet", "DaemonSet", "Cluster"])("of a pod of a %s is eviction", (kind) => {
+    expect(wayOut(pod(cached, owned(kind)), names)).toEqual({ action: "evict" });
+  });
+
+  it("of a Job's pod is its end", () => {
+    expect(wayOut(pod(cached, owned("Job")), names)).toEqual({ action: "finish" });
+  });
+
+  it("of a bare pod is its original image, in place, with digest and port", () => {
+    const digest = `sha256:${"a".repeat(64)}`;
+    const way = wayOut(
+      pod({
+        initContainers: [{ name: "init", image: `localhost:7439/harbor_5000/team/app:1@${digest}` }],
+        containers: [
+          { name: "other", image: "redis" },
+          { name: "main", image: CACHED },
+        ],
+      }),
+      names,
+    );
+    expect(way).toMatchObject({
+      action: "patch",
+      containers: [
+        { list: "initContainers", index: 0, original: `harbor:5000/team/app:1@${digest}` },
+        { list: "containers", index: 1, cached: CACHED, original: "docker.io/library/nginx:1.27" },
+      ],
+    });
+  });
+
+  it("is closed for a bare pod with an image volume, or with an image that only the cache has", () => {
+    const volume = pod({ ...cached, volumes: [{ name: "data", image: { reference: CACHED } }] });
+    expect(wayOut(volume, names)).toMatchObject({ action: "stay", why: expect.stringContaining("image volume data") });
+    const local = pod({ containers: [{ name: "main", image: "localhost:7439/team/app:1" }] });
+    expect(wayOut(local, names)).toMatchObject({ action: "stay", why: expect.stringContaining("team/app:1") });
+  });
+});

@@ -1,0 +1,65 @@
+import { fromCacheReference, isCached } from "@cache-registry/core/cache-reference";
+import { printImageReference } from "@cache-registry/core/image-reference";
+import { MIRROR_POD_ANNOTATION } from "@cache-registry/core/labels";
+import { controllerOf } from "@cache-registry/kube/object";
+import type { Container, Pod } from "@cache-registry/kube/workloads";
+import type { CacheNames } from "../pod/pod-images.ts";
+
+/** A container whose image is below the cache's endpoint, and what its user wrote. */
+export type CachedContainer = {
+  readonly list: "containers" | "initContainers";
+  readonly index: number;
+  readonly cached: string;
+  /** Spelled out. Undefined: a repository of the cache itself, which only the cache has. */
+  readonly original: string | undefined;
+};
+
+/**
+ * How a pod gets rid of names below the endpoint.
+ * - evict: its controller makes it anew, as its template is written
+ * - patch: nobody would make it again, so its images are changed in place
+ * - finish: a Job's pod, which is let end
+ * - stay: neither works; `why` says what a person can do
+ */
+export type WayOut =
+  | { readonly action: "evict" | "finish" }
+  | { readonly action: "patch"; readonly containers: readonly (CachedContainer & { readonly original: string })[] }
+  | { readonly action: "stay"; readonly why: string };
+
+const ENDED = new Set(["Succeeded", "Failed"]);
+
+/**
+ * What has to happen to a pod before the cache can go; undefined when nothing has to. Read from the images alone: labels and
+ * annotations can be forged and lost. Ephemeral containers are not looked at: they are never started a second time.
+ */
+export function wayOut(pod: Pod, names: CacheNames): WayOut | undefined {
+  if (ENDED.has(pod.status?.phase ?? "") || pod.metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined) return;
+  const containers = [
+    ...cachedContainers(pod.spec?.initContainers, "initContainers", names),
+    ...cachedContainers(pod.spec?.containers, "containers", names),
+  ];
+  const volumes = (pod.spec?.volumes ?? []).filter(({ image }) => isCached(image?.reference ?? "", names.endpoint));
+  if (containers.length === 0 && volumes.length === 0) return;
+  const controller = controllerOf(pod);
+  if (controller?.kind === "Job") return { action: "finish" };
+  if (controller) return { action: "evict" };
+  const [volume] = volumes;
+  if (volume)
+    return { action: "stay", why: `image volume ${volume.name} cannot be changed: delete and create the pod` };
+  const known = containers.filter((one): one is typeof one & { original: string } => one.original !== undefined);
+  if (known.length === containers.length) return { action: "patch", containers: known };
+  const local = containers.find(({ original }) => original === undefined)?.cached;
+  return { action: "stay", why: `${local} is in the cache alone: push it elsewhere and change the pod` };
+}
+
+function cachedContainers(
+  containers: readonly Container[] | undefined,
+  list: CachedContainer["list"],
+  { endpoint, registries }: CacheNames,
+): CachedContainer[] {
+  return (containers ?? []).flatMap(({ image = "" }, index) => {
+    if (!isCached(image, endpoint)) return [];
+    const reference = fromCacheReference(image, endpoint, registries);
+    return [{ list, index, cached: image, original: reference && printImageReference(reference) }];
+  });
+}

@@ -1,0 +1,198 @@
+/** `cache-registry restore` against a real API server: after `helm uninstall`, and as the chart's hook runs it. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { KubeClient } from "../../packages/kube/src/client.ts";
+import { CUSTOM_RESOURCE_DEFINITIONS } from "../../packages/kube/src/custom-resource-definition.ts";
+import type { KubeObject } from "../../packages/kube/src/object.ts";
+import {
+  CONFIG_MAPS,
+  MUTATING_WEBHOOK_CONFIGURATIONS,
+  NAMESPACES,
+  PODS,
+  type Resource,
+  SERVICES,
+} from "../../packages/kube/src/resource.ts";
+import type { Pod } from "../../packages/kube/src/workloads.ts";
+import { type ApiServer, startApiServer } from "../support/api-server.ts";
+import { applyDefinition, cachedPod, clean, connect, plainPod } from "../support/controllers.ts";
+import { eventually } from "../support/eventually.ts";
+
+const NAMESPACE = "images";
+const LABELS = { "app.kubernetes.io/name": "cache-registry", "app.kubernetes.io/instance": "blue" };
+const BUDGETS: Resource<KubeObject & { spec?: object; status?: object }> = {
+  group: "policy",
+  version: "v1",
+  plural: "poddisruptionbudgets",
+  kind: "PodDisruptionBudget",
+  namespaced: true,
+};
+
+let server: ApiServer;
+let client: KubeClient;
+
+beforeAll(async () => {
+  server = await startApiServer();
+  client = connect(server);
+  await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
+});
+afterEach(() => clean(client, [BUDGETS as Resource<KubeObject>, MUTATING_WEBHOOK_CONFIGURATIONS]));
+afterAll(async () => {
+  client?.close();
+  await server?.stop();
+});
+
+function restore(...args: string[]): Promise<{ code: number; output: string }> {
+  const main = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
+  const full = [main, "restore", "--release", "blue", "--namespace", NAMESPACE, ...args];
+  return new Promise((resolve) => {
+    execFile(process.execPath, full, { env: { KUBECONFIG: server.kubeconfig } }, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, output: stdout + stderr });
+    });
+  });
+}
+
+function owned(pod: Pod, kind: string): Pod {
+  const owner = {
+    apiVersion: "apps/v1",
+    kind,
+    name: "owner",
+    uid: "4f5b8f1c-0000-4000-8000-000000000000",
+    controller: true,
+  };
+  return { ...pod, metadata: { ...pod.metadata, ownerReferences: [owner] } };
+}
+
+const podNames = async () => (await client.list(PODS)).items.map(({ metadata }) => metadata.name).sort();
+const imagesOf = async (name: string) =>
+  (await client.get(PODS, { namespace: "default", name })).spec?.containers?.map(({ image }) => image);
+
+/** As a kubelet would. */
+async function report(name: string, status: Pod["status"]): Promise<void> {
+  const pod: Pod = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default" },
+    ...(status ? { status } : {}),
+  };
+  await client.apply(PODS, pod, { fieldManager: "kubelet", subresource: "status" });
+}
+
+/** Without a disruption controller the test says what the budget allows. */
+async function budget(allowed: number): Promise<void> {
+  const metadata = { name: "web", namespace: "default" };
+  const head = { apiVersion: "policy/v1", kind: "PodDisruptionBudget" };
+  const spec = { maxUnavailable: 1, selector: { matchLabels: { app: "web" } } };
+  const made = await client.apply(BUDGETS, { ...head, metadata, spec }, { fieldManager: "test" });
+  const status = {
+    observedGeneration: made.metadata.generation,
+    disruptionsAllowed: allowed,
+    currentHealthy: 2,
+    desiredHealthy: 1,
+    expectedPods: 2,
+  };
+  await client.apply(BUDGETS, { ...head, metadata, status }, { fieldManager: "test", subresource: "status" });
+}
+
+async function leftovers(): Promise<void> {
+  const metadata = { name: "blue-cache-registry-proxy", namespace: NAMESPACE, labels: LABELS };
+  await client.create(CONFIG_MAPS, { apiVersion: "v1", kind: "ConfigMap", metadata });
+  const service = { ...metadata, name: "blue-cache-registry-registry" };
+  await client.create(SERVICES, {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: service,
+    spec: { ports: [{ port: 5000 }] },
+  } as KubeObject);
+  await applyDefinition(client);
+}
+
+async function webhook(): Promise<void> {
+  await client.create(MUTATING_WEBHOOK_CONFIGURATIONS, {
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: "MutatingWebhookConfiguration",
+    metadata: { name: "blue-cache-registry-webhook", labels: LABELS },
+  });
+}
+
+describe("after helm uninstall", () => {
+  it("evicts what has a controller, patches bare pods, touches no other, and removes what was kept", async () => {
+    await leftovers();
+    await client.create(PODS, owned(cachedPod("web", ["docker.io/library/nginx:1.27"]), "ReplicaSet"));
+    await client.create(PODS, cachedPod("bare", ["ghcr.io/team/app", "quay.io/a/b:1"]));
+    await client.create(PODS, plainPod("plain", "nginx"));
+    const first = await restore("--dry-run");
+    expect(first.code).toBe(3);
+    expect(first.output).toContain("default/bare: would get ghcr.io/team/app, quay.io/a/b:1 in place");
+    expect(await podNames()).toEqual(["bare", "plain", "web"]);
+
+    const { code, output } = await restore();
+    expect([code, output]).toEqual([0, expect.stringContaining("1 pods evicted, 1 given their original images")]);
+    expect(await podNames()).toEqual(["bare", "plain"]);
+    expect(await imagesOf("bare")).toEqual(["ghcr.io/team/app", "quay.io/a/b:1"]);
+    expect(await imagesOf("plain")).toEqual(["nginx"]);
+    const left = await client.list(CONFIG_MAPS, {
+      namespace: NAMESPACE,
+      labelSelector: "app.kubernetes.io/instance=blue",
+    });
+    expect(left.items).toEqual([]);
+    expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toEqual([]);
+    await eventually(async () =>
+      expect((await client.list(CUSTOM_RESOURCE_DEFINITIONS)).items.map(({ metadata }) => metadata.name)).toEqual([]),
+    );
+    expect((await restore()).code).toBe(0);
+    await applyDefinition(client);
+  });
+
+  it("waits for a budget and for a Job, and keeps what they need when the time is over", async () => {
+    await leftovers();
+    const web = owned(cachedPod("web", ["docker.io/library/nginx:1.27"]), "StatefulSet");
+    await client.create(PODS, { ...web, metadata: { ...web.metadata, labels: { app: "web" } } });
+    // A budget counts healthy pods alone.
+    await report("web", { phase: "Running", conditions: [{ type: "Ready", status: "True" }] });
+    await client.create(PODS, owned(cachedPod("job", ["docker.io/library/busybox"]), "Job"));
+    await budget(0);
+    const late = await restore("--timeout", "1s");
+    expect(late.code).toBe(3);
+    expect(late.output).toContain("default/web: a PodDisruptionBudget does not allow its eviction now");
+    expect(late.output).toContain("default/job: its Job is let finish");
+    expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toHaveLength(1);
+
+    const waiting = restore("--timeout", "60s", "--keep-records");
+    await budget(1);
+    await eventually(async () => expect(await podNames()).toEqual(["job"]), 15_000);
+    await report("job", { phase: "Succeeded" });
+    expect((await waiting).code).toBe(0);
+    expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toEqual([]);
+    expect((await client.list(CUSTOM_RESOURCE_DEFINITIONS)).items).toHaveLength(1);
+  });
+
+  it("refuses while the release is installed, since its webhook would rewrite every pod again", async () => {
+    await webhook();
+    await client.create(PODS, cachedPod("bare", ["ghcr.io/team/app"]));
+    const { code, output } = await restore();
+    expect([code, output]).toEqual([2, expect.stringContaining("release blue is installed")]);
+    expect(await imagesOf("bare")).toEqual(["localhost:7439/ghcr.io/team/app"]);
+  });
+});
+
+describe("as the chart's hook", () => {
+  it("deletes the webhook first, and leaves the release's objects to Helm", async () => {
+    await leftovers();
+    await webhook();
+    await client.create(PODS, owned(cachedPod("web", ["docker.io/library/nginx:1.27"]), "DaemonSet"));
+    const { code, output } = await restore("--uninstalling");
+    expect([code, output]).toEqual([0, expect.stringMatching(/^deleted MutatingWebhookConfiguration\/blue/)]);
+    expect((await client.list(MUTATING_WEBHOOK_CONFIGURATIONS)).items).toEqual([]);
+    expect(await podNames()).toEqual([]);
+    expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toHaveLength(1);
+  });
+});
+
+it.each([
+  ["--timeout=soon", "--timeout"],
+  ["--endpoint=a/b", "--endpoint"],
+  ["--registry=no spaces", "--registry"],
+])("%s is refused before anything is done, naming the option", async (argument, named) => {
+  expect(await restore(argument)).toEqual({ code: 2, output: expect.stringContaining(named) });
+});
