@@ -49,13 +49,6 @@ export const MUTATING_WEBHOOK_CONFIGURATIONS: Resource<MutatingWebhookConfigurat
   namespaced: false,
 };
 export const EVENTS: Resource<KubeObject> = namespaced("events.k8s.io", "events", "Event");
-export const MUTATING_WEBHOOK_CONFIGURATIONS: Resource<KubeObject> = {
-  group: "admissionregistration.k8s.io",
-  version: "v1",
-  plural: "mutatingwebhookconfigurations",
-  kind: "MutatingWebhookConfiguration",
-  namespaced: false,
-};
 export const CACHED_IMAGES: Resource<CachedImage> = {
   group: API_GROUP,
   version: API_VERSION,
