@@ -1,9 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { CLUSTER_RULES, ownRules } from "../support/controllers-access.ts";
+import { CLUSTER_RULES, caBundleRules, certificateRules, ownRules } from "../support/controllers-access.ts";
 import { render } from "./helm.ts";
 import type { Binding, Manifest, Role, Rule } from "./manifests.ts";
 
 const WRITE = ["create", "update", "patch", "delete", "deletecollection", "*"];
+
+const EXTERNAL = {
+  enabled: false,
+  externalUrl: "https://images.example.com",
+  external: { managementUrl: "https://images.example.com:8081", tokenSecret: { name: "token" } },
+};
 
 /** One line per right, so that rules may be grouped as is best to read. */
 function grantsOf(rules: readonly Rule[]): string[] {
@@ -59,6 +65,19 @@ describe("access to the API server", () => {
     const own = ownRules({ lease: name, secret: "r-cache-registry-management-token", deployment: name });
     expect(grantsOf(manifests.only<Role>("ClusterRole").rules)).toEqual(grantsOf(CLUSTER_RULES));
     expect(grantsOf(manifests.only<Role>("Role").rules)).toEqual(grantsOf(own));
+  });
+
+  it("gives them only what the certificates of their own making need besides, where they make some", async () => {
+    const values = { certificates: { mode: "selfManaged" }, registry: { management: { tls: true } } };
+    const manifests = await render({ release: "r", values });
+    const name = "r-cache-registry-controllers";
+    const own = ownRules({ lease: name, secret: "r-cache-registry-management-token", deployment: name });
+    const secrets = ["ca", "webhook-tls", "registry-tls"].map((part) => `r-cache-registry-${part}`);
+    const cluster = [...CLUSTER_RULES, ...caBundleRules(["r-cache-registry-webhook"])];
+    expect(grantsOf(manifests.only<Role>("ClusterRole").rules)).toEqual(grantsOf(cluster));
+    expect(grantsOf(manifests.only<Role>("Role").rules)).toEqual(grantsOf([...own, ...certificateRules(secrets)]));
+    const without = await render({ values: { ...values, registry: EXTERNAL } });
+    expect(about(without.only<Role>("Role").rules, "secrets").flatMap(({ verbs }) => verbs)).toContain("create");
   });
 
   it("never reads Secrets cluster-wide, and only the management token's in its own namespace", async () => {

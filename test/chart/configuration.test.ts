@@ -141,6 +141,7 @@ describe("the controllers' configuration", () => {
       expiryDelay: "30d",
       platforms: "auto",
       revisionsKept: 2,
+      certificates: { mode: "certManager" },
       leaderElection: { enabled: true, name: "r-cache-registry-controllers" },
       log: LOG,
     });

@@ -4,7 +4,6 @@ import { componentOf, type Manifest, type Manifests, type Service } from "./mani
 
 const POLICY = "cache-registry.enix.io/image-caching-policy";
 const OPT_OUT = { key: POLICY, operator: "NotIn", values: ["ignore"] };
-const PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
 interface Requirement {
   readonly key: string;
@@ -14,14 +13,10 @@ interface Requirement {
 
 interface Webhook {
   readonly name: string;
-  readonly clientConfig: { readonly service: Record<string, unknown>; readonly caBundle?: string };
+  readonly clientConfig: { readonly service: Record<string, unknown> };
   readonly objectSelector: { readonly matchExpressions: readonly Requirement[] };
   readonly namespaceSelector: { readonly matchExpressions: readonly Requirement[] };
   readonly [key: string]: unknown;
-}
-
-interface Certificate extends Manifest {
-  readonly spec: Record<string, unknown>;
 }
 
 function configuration(manifests: Manifests): Manifest & { readonly webhook: Webhook } {
@@ -162,101 +157,3 @@ describe("the webhook's registration", () => {
     expect(without.ofKind("PodDisruptionBudget").map(componentOf)).toEqual(["registry"]);
   });
 });
-
-describe("the webhook's certificate", () => {
-  it("comes from cert-manager: an own CA signs it and cainjector hands the CA to the API server", async () => {
-    const manifests = await render({ release: "r", namespace: "n" });
-    const name = "r-cache-registry-webhook";
-    const certificates = manifests.ofKind<Certificate>("Certificate");
-    const serving = certificates.find(({ metadata }) => metadata.name === name);
-    const authority = certificates.find(({ metadata }) => metadata.name === `${name}-ca`);
-    expect(manifests.ofKind<Certificate>("Issuer").map(({ metadata, spec }) => [metadata.name, spec])).toEqual([
-      [`${name}-ca`, { selfSigned: {} }],
-      [name, { ca: { secretName: authority?.spec.secretName } }],
-    ]);
-    expect(authority?.spec).toMatchObject({ isCA: true, issuerRef: { name: `${name}-ca`, kind: "Issuer" } });
-    expect(serving?.spec).toMatchObject({
-      issuerRef: { name, kind: "Issuer", group: "cert-manager.io" },
-      dnsNames: expect.arrayContaining([`${name}.n.svc`]),
-      usages: ["digital signature", "server auth"],
-    });
-    expect(tlsSecret(manifests)).toBe(serving?.spec.secretName);
-    const { metadata, webhook } = configuration(manifests);
-    expect(metadata.annotations).toEqual({ "cert-manager.io/inject-ca-from": `n/${name}` });
-    expect(webhook.clientConfig.caBundle).toBeUndefined();
-  });
-
-  it("is issued by the user's issuer when none is to be created", async () => {
-    const certificateIssuerRef = { name: "corporate", kind: "ClusterIssuer" };
-    const values = { controllers: { webhook: { createCertificateIssuer: false, certificateIssuerRef } } };
-    const manifests = await render({ values });
-    expect(manifests.ofKind("Issuer")).toEqual([]);
-    expect(manifests.only<Certificate>("Certificate").spec.issuerRef).toEqual({
-      ...certificateIssuerRef,
-      group: "cert-manager.io",
-    });
-    expect(await refusal({ values: { controllers: { webhook: { createCertificateIssuer: false } } } })).toContain(
-      "controllers.webhook.certificateIssuerRef.name",
-    );
-  });
-
-  it.each([
-    ["PEM text", PEM],
-    ["base64", Buffer.from(PEM).toString("base64")],
-    [
-      "wrapped base64",
-      Buffer.from(PEM)
-        .toString("base64")
-        .replace(/(.{20})/g, "$1\n"),
-    ],
-  ])("can be an existing Secret, its CA given as %s", async (_, caBundle) => {
-    const values = { certificates: { existingSecret: "own-tls", caBundle } };
-    for (const apiVersions of [[], ["cert-manager.io/v1"]]) {
-      const manifests = await render({ values, apiVersions });
-      const { metadata, webhook } = configuration(manifests);
-      expect(Buffer.from(webhook.clientConfig.caBundle ?? "", "base64").toString()).toBe(PEM);
-      expect(metadata.annotations).toBeUndefined();
-      expect([...manifests.ofKind("Issuer"), ...manifests.ofKind("Certificate")]).toEqual([]);
-      expect(tlsSecret(manifests)).toBe("own-tls");
-    }
-  });
-
-  it("without either, installing stops with a sentence that names both ways", async () => {
-    const message = await refusal({ release: "r", namespace: "n", apiVersions: [] });
-    expect(message).toContain("install cert-manager");
-    expect(message).toContain("certificates.existingSecret");
-    expect(message).toContain("certificates.caBundle");
-    expect(message).toContain("r-cache-registry-webhook.n.svc");
-  });
-
-  it("can be told to use cert-manager where its API cannot be seen", async () => {
-    const manifests = await render({ values: { certificates: { mode: "certManager" } }, apiVersions: [] });
-    expect(manifests.ofKind("Certificate")).toHaveLength(2);
-  });
-
-  it("asks for what an existing Secret needs", async () => {
-    expect(await refusal({ values: { certificates: { mode: "existingSecret" } } })).toContain(
-      "certificates.existingSecret",
-    );
-    expect(await refusal({ values: { certificates: { existingSecret: "own-tls" } } })).toContain(
-      "certificates.caBundle",
-    );
-  });
-
-  it("refuses a mode that is not offered, also where schemas are skipped", async () => {
-    const values = { certificates: { mode: "selfManaged" } };
-    expect(await refusal({ values })).toContain("one of 'auto', 'certManager', 'existingSecret'");
-    const unchecked = await refusal({ values, arguments: ["--skip-schema-validation"] });
-    expect(unchecked).toContain('certificates.mode "selfManaged" is not offered');
-  });
-});
-
-function tlsSecret(manifests: Manifests): string | undefined {
-  const mount = manifests
-    .container("webhook")
-    .volumeMounts.find(({ mountPath }) => mountPath === "/etc/cache-registry/tls");
-  expect(mount).toMatchObject({ readOnly: true });
-  // a file mounted by subPath would never change, and certificates are renewed
-  expect(mount?.subPath).toBeUndefined();
-  return manifests.pod("webhook").volumes.find(({ name }) => name === mount?.name)?.secret?.secretName;
-}

@@ -13,21 +13,6 @@
 {{- end -}}
 {{- end }}
 
-{{- define "cache-registry.guardCertificates" -}}
-{{- $source := include "cache-registry.certificateSource" . -}}
-{{- $certificates := .Values.certificates -}}
-{{- $issuer := .Values.controllers.webhook -}}
-{{- if and (eq $source "existingSecret") (not $certificates.existingSecret) -}}
-{{- fail "certificates.mode is existingSecret: name the Secret in certificates.existingSecret." -}}
-{{- end -}}
-{{- if and (eq $source "existingSecret") (not $certificates.caBundle) -}}
-{{- fail "certificates.existingSecret is set: the API server also needs the CA that signed it, so set certificates.caBundle (PEM text or base64)." -}}
-{{- end -}}
-{{- if and (eq $source "certManager") (not $issuer.createCertificateIssuer) (not $issuer.certificateIssuerRef.name) -}}
-{{- fail "controllers.webhook.createCertificateIssuer is false: name the issuer in controllers.webhook.certificateIssuerRef.name." -}}
-{{- end -}}
-{{- end }}
-
 {{- /* What is in values is in the release's Secret, in the shell's history and often in a repository. */}}
 {{- define "cache-registry.guardSecrets" -}}
 {{- range $index, $upstream := .Values.upstreams -}}

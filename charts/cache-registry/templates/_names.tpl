@@ -47,11 +47,3 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "cache-registry.tokenSecretName" -}}
 {{ include "cache-registry.fullname" . }}-management-token
 {{- end }}
-
-{{- define "cache-registry.webhookCertificateSecretName" -}}
-{{- if eq (include "cache-registry.certificateSource" .) "existingSecret" -}}
-{{ .Values.certificates.existingSecret }}
-{{- else -}}
-{{ include "cache-registry.fullname" . }}-webhook-tls
-{{- end -}}
-{{- end }}

@@ -1,8 +1,9 @@
 {{- /* The pod template of every component, so that all of them are equally confined and take the same values.
 
        Argument: (dict "root" $ "component" "webhook" "managementPort" 8082) and, where it differs from the default,
-       "gracePeriod" (seconds), "command" (list, instead of the image's), "hostNetwork", "serviceLinks", "spread" (replicas
-       prefer different nodes), "initContainers" (YAML). What only one component has, it defines itself:
+       "gracePeriod" (seconds), "command" (list, instead of the image's), "managementTls" (not empty: HTTPS), "hostNetwork",
+       "serviceLinks", "spread" (replicas prefer different nodes), "initContainers" (YAML). What only one component has, it
+       defines itself:
        cache-registry.<component>.{config, ports, env, volumeMounts, volumes}. */}}
 {{- define "cache-registry.podTemplate" -}}
 {{- $root := .root -}}
@@ -73,17 +74,17 @@ ports:
   {{- . | nindent 2 }}
 {{- end }}
 startupProbe:
-  httpGet: { path: /livez, port: {{ .managementPort }} }
+  httpGet: { path: /livez, port: {{ .managementPort }}{{ if .managementTls }}, scheme: HTTPS{{ end }} }
   periodSeconds: 1
   timeoutSeconds: 3
   failureThreshold: 120
 livenessProbe:
-  httpGet: { path: /livez, port: {{ .managementPort }} }
+  httpGet: { path: /livez, port: {{ .managementPort }}{{ if .managementTls }}, scheme: HTTPS{{ end }} }
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: { path: /readyz, port: {{ .managementPort }} }
+  httpGet: { path: /readyz, port: {{ .managementPort }}{{ if .managementTls }}, scheme: HTTPS{{ end }} }
   periodSeconds: 3
   timeoutSeconds: 3
   failureThreshold: 3

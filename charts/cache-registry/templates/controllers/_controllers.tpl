@@ -16,6 +16,9 @@ registry:
   url: {{ include "cache-registry.registry.managementUrl" . | quote }}
   {{- if .Values.registry.enabled }}
   tokenSecret: { name: {{ include "cache-registry.tokenSecretName" . }}, key: token }
+  {{- if include "cache-registry.controllers.trustsRegistry" . }}
+  caFile: /etc/cache-registry/registry-tls/ca.crt
+  {{- end }}
   {{- else }}
   tokenFile: {{ include "cache-registry.secretFolder" .Values.registry.external.tokenSecret.name }}/{{ .Values.registry.external.tokenSecret.key }}
   {{- with .Values.registry.external.caSecret }}
@@ -36,6 +39,8 @@ revisionsKept: {{ .Values.controllers.revisionsKept }}
 {{- with .Values.controllers.owner }}
 owner: {{ . | quote }}
 {{- end }}
+certificates:
+  {{- include "cache-registry.controllers.certificates" . | nindent 2 }}
 leaderElection: { enabled: true, name: {{ include "cache-registry.componentName" (dict "root" . "component" "controllers") }} }
 log:
   {{- toYaml .Values.controllers.log | nindent 2 }}
@@ -44,7 +49,7 @@ log:
 {{- define "cache-registry.controllers.env" -}}
 - name: POD_NAMESPACE
   valueFrom: { fieldRef: { fieldPath: metadata.namespace } }
-# the owner of the management token's Secret
+# the owner of the Secrets that they make
 - name: DEPLOYMENT_NAME
   value: {{ include "cache-registry.componentName" (dict "root" . "component" "controllers") }}
 {{- end }}
@@ -59,10 +64,30 @@ log:
 {{- .Values.registry.enabled | ternary list (list $external.tokenSecret.name $external.caSecret.name) | toYaml -}}
 {{- end }}
 
+{{- /* Is there a CA to check the registry's management port with? Otherwise the system's are good enough. */}}
+{{- define "cache-registry.controllers.trustsRegistry" -}}
+{{- if and (include "cache-registry.registry.managementTls" .) .Values.registry.tls.caKey }}true{{ end -}}
+{{- end }}
+
 {{- define "cache-registry.controllers.volumeMounts" -}}
+{{- if include "cache-registry.controllers.trustsRegistry" . }}
+- name: registry-tls
+  mountPath: /etc/cache-registry/registry-tls
+  readOnly: true
+{{- end }}
 {{- include "cache-registry.secretVolumeMounts" (include "cache-registry.controllers.secrets" . | fromYamlArray) }}
 {{- end }}
 
 {{- define "cache-registry.controllers.volumes" -}}
+{{- if include "cache-registry.controllers.trustsRegistry" . }}
+# optional: it may be these pods that make it; no key is mounted
+- name: registry-tls
+  secret:
+    secretName: {{ include "cache-registry.registry.tlsSecretName" . | quote }}
+    optional: true
+    defaultMode: 0440
+    items:
+      - { key: {{ .Values.registry.tls.caKey | quote }}, path: ca.crt }
+{{- end }}
 {{- include "cache-registry.secretVolumes" (include "cache-registry.controllers.secrets" . | fromYamlArray) }}
 {{- end }}

@@ -3,7 +3,7 @@
 {{- $registry := .Values.registry -}}
 {{- $service := include "cache-registry.componentName" (dict "root" . "component" "registry") -}}
 {{- $names := list .Values.endpoint -}}
-{{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.cluster.local" .Release.Namespace) -}}
+{{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.%s" .Release.Namespace .Values.clusterDomain) -}}
 {{- $names = append $names (printf "%s%s:5000" $service .) -}}
 {{- end -}}
 {{- if $registry.ingress.enabled }}{{ $names = concat $names $registry.ingress.hosts }}{{ end -}}
@@ -29,6 +29,18 @@
 {{ .Values.registry.tls.existingSecret | default (printf "%s-tls" (include "cache-registry.componentName" (dict "root" . "component" "registry"))) }}
 {{- end }}
 
+{{- /* HTTPS at the management port: "true", or nothing. */}}
+{{- define "cache-registry.registry.managementTls" -}}
+{{- $wanted := toString .Values.registry.management.tls -}}
+{{- $share := eq (toString (.Values.privateImages | default dict).mode) "share" -}}
+{{- if and .Values.registry.enabled (or (eq $wanted "true") (and (eq $wanted "auto") $share)) }}true{{ end -}}
+{{- end }}
+
+{{- /* HTTPS at any port: "true", or nothing. All of them have one certificate. */}}
+{{- define "cache-registry.registry.servesTls" -}}
+{{- if and .Values.registry.enabled (or .Values.registry.tls.enabled (include "cache-registry.registry.managementTls" .)) }}true{{ end -}}
+{{- end }}
+
 {{- define "cache-registry.registry.ipFamilies" -}}
 {{- with .Values.registry.service.ipFamilyPolicy }}
 ipFamilyPolicy: {{ . }}
@@ -41,7 +53,7 @@ ipFamilies: {{ toJson . }}
 {{- /* Where controllers and proxies reach the registry: this release's or another cluster's. */}}
 {{- define "cache-registry.registry.managementUrl" -}}
 {{- if .Values.registry.enabled -}}
-http://{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}:8081
+{{ include "cache-registry.registry.managementTls" . | empty | ternary "http" "https" }}://{{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}:8081
 {{- else -}}
 {{ .Values.registry.external.managementUrl }}
 {{- end -}}
@@ -65,16 +77,4 @@ http://{{ include "cache-registry.componentName" (dict "root" . "component" "reg
 {{- range .Values.registry.externalNames }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "") }}{{ end -}}
 {{- range .Values.registry.ingress.enabled | ternary .Values.registry.ingress.hosts list }}{{ $hosts = append $hosts . }}{{ end -}}
 {{- include "cache-registry.registry.routeHosts" (dict "root" . "hosts" $hosts) -}}
-{{- end }}
-
-{{- /* Its own, or that of the webhook's certificate. */}}
-{{- define "cache-registry.registry.issuer" -}}
-{{- $webhook := .Values.controllers.webhook -}}
-{{- if .Values.registry.tls.issuerRef.name -}}
-{{- toYaml .Values.registry.tls.issuerRef -}}
-{{- else if $webhook.createCertificateIssuer -}}
-{{- toYaml (dict "name" (include "cache-registry.componentName" (dict "root" . "component" "webhook")) "kind" "Issuer" "group" "cert-manager.io") -}}
-{{- else -}}
-{{- toYaml $webhook.certificateIssuerRef -}}
-{{- end -}}
 {{- end }}

@@ -97,12 +97,6 @@
 {{- if and $registry.tls.enabled (or $registry.httpRoute.enabled $registry.istio.enabled) -}}
 {{- fail "registry.tls.enabled is true, but registry.httpRoute and registry.istio speak plain HTTP to the registry: let the gateway end TLS and set registry.tls.enabled to false, or write routes of your own in extraObjects." -}}
 {{- end -}}
-{{- if and $registry.tls.enabled (not $registry.tls.existingSecret) (ne (include "cache-registry.certificateSource" .) "certManager") -}}
-{{- fail "registry.tls.enabled is true: name a TLS Secret in registry.tls.existingSecret, or install cert-manager, which then makes one." -}}
-{{- end -}}
-{{- if and $registry.tls.enabled (not $registry.tls.existingSecret) (not $registry.tls.issuerRef.name) (not .Values.controllers.webhook.createCertificateIssuer) (not .Values.controllers.webhook.certificateIssuerRef.name) -}}
-{{- fail "registry.tls.enabled is true: name the issuer of its certificate in registry.tls.issuerRef.name." -}}
-{{- end -}}
 {{- if and $registry.service.exposeManagement (eq $registry.service.type "ClusterIP") -}}
 {{- fail "registry.service.exposeManagement is true: set registry.service.type to NodePort or LoadBalancer; inside the cluster it is reached anyway." -}}
 {{- end -}}

@@ -7,7 +7,13 @@ listen:
   {{- if $registry.tls.enabled }}
   tls: { certFile: /etc/cache-registry/tls/tls.crt, keyFile: /etc/cache-registry/tls/tls.key }
   {{- end }}
-management: { host: 0.0.0.0, port: 8081, tokenFile: /etc/cache-registry/management/token }
+management:
+  host: 0.0.0.0
+  port: 8081
+  tokenFile: /etc/cache-registry/management/token
+  {{- if include "cache-registry.registry.managementTls" . }}
+  tls: { certFile: /etc/cache-registry/tls/tls.crt, keyFile: /etc/cache-registry/tls/tls.key }
+  {{- end }}
 storage:
   {{- include "cache-registry.registry.storageConfig" . | nindent 2 }}
 {{- if $stores.shared }}
@@ -103,7 +109,7 @@ log:
   mountPath: /etc/cache-registry/auth
   readOnly: true
 {{- end }}
-{{- if .Values.registry.tls.enabled }}
+{{- if include "cache-registry.registry.servesTls" . }}
 - name: tls
   mountPath: /etc/cache-registry/tls
   readOnly: true
@@ -140,11 +146,14 @@ log:
       - { key: htpasswd, path: htpasswd }
     {{- end }}
 {{- end }}
-{{- if $registry.tls.enabled }}
+{{- if include "cache-registry.registry.servesTls" . }}
 - name: tls
   secret:
     secretName: {{ include "cache-registry.registry.tlsSecretName" . | quote }}
     defaultMode: 0440
+    items:
+      - { key: tls.crt, path: tls.crt }
+      - { key: tls.key, path: tls.key }
 {{- end }}
 {{- include "cache-registry.secretVolumes" (include "cache-registry.registry.secrets" . | fromYamlArray) }}
 {{- end }}

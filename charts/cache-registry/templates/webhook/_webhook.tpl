@@ -45,34 +45,12 @@ log:
 {{- end }}
 
 {{- define "cache-registry.webhook.volumes" -}}
+# made by cert-manager or by the controllers; until then this pod waits
 - name: tls
   secret:
     secretName: {{ include "cache-registry.webhookCertificateSecretName" . | quote }}
     defaultMode: 0440
-{{- end }}
-
-{{- /* Where the webhook's certificate comes from: certManager or existingSecret. */}}
-{{- define "cache-registry.certificateSource" -}}
-{{- $mode := .Values.certificates.mode -}}
-{{- if has $mode (list "certManager" "existingSecret") -}}
-{{ $mode }}
-{{- else if ne $mode "auto" -}}
-{{- fail (printf "certificates.mode %q is not offered: it can be auto, certManager or existingSecret." $mode) -}}
-{{- else if .Values.certificates.existingSecret -}}
-existingSecret
-{{- else if .Capabilities.APIVersions.Has "cert-manager.io/v1" -}}
-certManager
-{{- else -}}
-{{- $service := include "cache-registry.componentName" (dict "root" . "component" "webhook") -}}
-{{- fail (printf "The webhook needs a certificate: install cert-manager (its API cert-manager.io/v1 was not found), or set certificates.existingSecret to a TLS Secret for %s.%s.svc and certificates.caBundle to the CA that signed it." $service .Release.Namespace) -}}
-{{- end -}}
-{{- end }}
-
-{{- /* The CA for the API server, base64, from PEM text or base64. */}}
-{{- define "cache-registry.caBundle" -}}
-{{- if contains "-----BEGIN" .Values.certificates.caBundle -}}
-{{ .Values.certificates.caBundle | b64enc }}
-{{- else -}}
-{{ regexReplaceAll "\\s" .Values.certificates.caBundle "" }}
-{{- end -}}
+    items:
+      - { key: tls.crt, path: tls.crt }
+      - { key: tls.key, path: tls.key }
 {{- end }}
