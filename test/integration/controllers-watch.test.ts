@@ -33,6 +33,7 @@ function startWatches(timing: Partial<InformerTiming>): { watches: Watches; metr
     client,
     mode: "rewrite",
     names: { endpoint: ENDPOINT, registries: new Set<string>() },
+    sharedNamespaces: new Set<string>(),
     usage,
     logger: silentLogger(),
     metrics,
@@ -79,6 +80,7 @@ describe("watches", () => {
         images: ["docker.io/library/nginx:1.27"],
         recorded: ["docker.io/library/nginx:1.27"],
         refused: [],
+        pullSecrets: [],
       },
     ]);
   });

@@ -11,7 +11,7 @@ export const CLUSTER_RULES: readonly Rule[] = [
   {
     apiGroups: ["cache-registry.enix.io"],
     resources: ["cachedimages"],
-    verbs: ["get", "list", "watch", "create", "delete"],
+    verbs: ["get", "list", "watch", "create", "patch", "delete"],
   },
   { apiGroups: ["cache-registry.enix.io"], resources: ["cachedimages/status"], verbs: ["patch"] },
   { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch", "patch"] },
@@ -96,4 +96,18 @@ export async function grantAccess(client: KubeClient, names: Access): Promise<vo
     ],
   ];
   for (const [resource, object] of objects) await client.create(resource, object);
+}
+
+/** What the chart gives for each namespace of privateImages: reading Secrets by name, and no list of them. */
+export const SHARED_NAMESPACE_RULES: readonly Rule[] = [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }];
+
+export async function grantSecrets(client: KubeClient, namespace: string): Promise<void> {
+  const apiVersion = `${GROUP}/v1`;
+  const metadata = { name: "controllers-pull-secrets", namespace };
+  const role = { apiVersion, kind: "Role", metadata, rules: SHARED_NAMESPACE_RULES };
+  const subjects = [{ apiGroup: GROUP, kind: "User", name: "controllers" }];
+  const roleRef = { apiGroup: GROUP, kind: "Role", name: metadata.name };
+  await client.create(rbac("roles", "Role", true), role as KubeObject);
+  const binding = { apiVersion, kind: "RoleBinding", metadata, subjects, roleRef };
+  await client.create(rbac("rolebindings", "RoleBinding", true), binding as KubeObject);
 }

@@ -33,11 +33,15 @@ export const FAST: TermTiming = {
     retryMax: 1_000,
     retryNoSpaceInitial: 600,
     retryNoSpaceMax: 2_000,
+    refresh: 1_000,
+    refreshStale: 500,
   },
   informer: { retryInitial: 100, retryMax: 1_000 },
   askRegistry: 300,
   sweep: 700,
   resync: 60_000,
+  platformLinger: 1_000,
+  sharePatience: 1_000,
 };
 
 export const ENDPOINT = "localhost:7439";
@@ -52,8 +56,16 @@ export function runTerm(client: KubeClient, url: string, options: Partial<TermDe
   const registry = createManagementClient({ url, token: async () => undefined });
   const events = createEventRecorder({ client, controller: "test/controllers", instance: "test-0", logger });
   const names = { endpoint: ENDPOINT, registries: new Set<string>() };
-  const rules = { owner: OWNER, mode: "rewrite", names, expiryDelay: 3_000, revisionsKept: 2 } as const;
-  const deps = { client, registry, events, logger, metrics, platforms: undefined, timing: FAST, ...rules, ...options };
+  const rules = {
+    owner: OWNER,
+    mode: "rewrite",
+    names,
+    expiryDelay: 3_000,
+    revisionsKept: 2,
+    platforms: "auto",
+  } as const;
+  const sharedNamespaces = new Set<string>();
+  const deps = { client, registry, sharedNamespaces, events, logger, metrics, timing: FAST, ...rules, ...options };
   const term = createTerm(deps);
   const ending = new AbortController();
   const running = term.run(ending.signal);

@@ -63,10 +63,10 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   async function leadImages(signal: AbortSignal): Promise<void> {
     const owner = config.owner ?? (await clusterIdentity(client, logger, signal));
     if (owner === undefined) return;
-    const platforms = config.platforms === "auto" ? undefined : config.platforms;
-    const { mode, expiryDelay, revisionsKept } = config;
+    const { mode, expiryDelay, revisionsKept, platforms, privateImages } = config;
+    const sharedNamespaces = new Set(privateImages.mode === "share" ? privateImages.namespaces : []);
     const names = { endpoint: config.endpoint, registries: new Set(config.registries) };
-    const rules = { owner, mode, names, expiryDelay, revisionsKept, platforms };
+    const rules = { owner, mode, names, expiryDelay, revisionsKept, platforms, sharedNamespaces };
     term = createTerm({ ...rules, client, registry, events, logger, metrics });
     await term.run(signal).finally(() => {
       term = undefined;

@@ -6,6 +6,7 @@ import {
   httpUrl,
   logSchema,
   managementSchema,
+  privateImagesSchema,
   registryName,
   section,
   shutdownSchema,
@@ -70,8 +71,11 @@ export const ControllersConfig = z.strictObject({
   platforms: z
     .union([z.literal("auto"), z.array(platform).min(1)], { error: `expected ${PLATFORMS_HINT}` })
     .prefault("auto")
-    .describe("Platforms to keep warm; auto leaves it to the registry")
+    .describe("Platforms to keep warm where a CachedImage names none; auto: those of the cluster's Linux nodes")
     .meta({ allowed: PLATFORMS_HINT }),
+  privateImages: privateImagesSchema().describe(
+    "Private images: `share` reads the pull secrets of pods in those namespaces and hands them to the registry, over https only",
+  ),
   revisionsKept: z
     .int()
     .min(0)

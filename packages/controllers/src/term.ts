@@ -12,9 +12,11 @@ import { createCachedImageReconciler } from "./cached-image/reconciler.ts";
 import { createReleaseReconciler, createReleaseSweep } from "./cached-image/release.ts";
 import { createSourceIndex, referenceOf } from "./cached-image/source-index.ts";
 import { createUsageIndex } from "./cached-image/usage.ts";
+import { createNodePlatforms } from "./node/node-platforms.ts";
 import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { createPodReconciler } from "./pod/pod-reconciler.ts";
 import { createRestoreReconciler } from "./pod/restore-reconciler.ts";
+import { createPullSecrets } from "./pull-secrets/pull-secrets.ts";
 import type { ManagementClient } from "./registry/management-client.ts";
 import { createRegistryMonitor } from "./registry/registry-monitor.ts";
 import { connectUsage, createWatches } from "./watches.ts";
@@ -26,6 +28,10 @@ export type TermTiming = {
   readonly askRegistry: number;
   readonly sweep: number;
   readonly resync: number;
+  /** How long images are kept for a platform after its last node. */
+  readonly platformLinger: number;
+  /** How long a shared private image may be refused until its credentials have arrived at the registry. */
+  readonly sharePatience: number;
 };
 
 export const TERM_TIMING: TermTiming = {
@@ -34,6 +40,8 @@ export const TERM_TIMING: TermTiming = {
   askRegistry: 5_000,
   sweep: 300_000,
   resync: 600_000,
+  platformLinger: 3_600_000,
+  sharePatience: 60_000,
 };
 
 export type TermDeps = {
@@ -44,7 +52,9 @@ export type TermDeps = {
   readonly mode: RecordingMode;
   readonly names: CacheNames;
   readonly expiryDelay: number;
-  readonly platforms: readonly string[] | undefined;
+  readonly platforms: readonly string[] | "auto";
+  /** Whose pull secrets may be read. */
+  readonly sharedNamespaces: ReadonlySet<string>;
   readonly revisionsKept: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -62,7 +72,7 @@ export type Term = {
 };
 
 export function createTerm(deps: TermDeps): Term {
-  const { client, registry, owner, logger, metrics, expiryDelay, platforms, revisionsKept, names, events } = deps;
+  const { client, registry, owner, logger, metrics, expiryDelay, revisionsKept, names, events } = deps;
   const timing = { ...TERM_TIMING, ...deps.timing };
   const now = (): Date => new Date();
   const usage = createUsageIndex({ revisionsKept });
@@ -74,10 +84,12 @@ export function createTerm(deps: TermDeps): Term {
   const clock = (): number => performance.now();
   const prewarm = createPrewarm({ registry, monitor, owner, clock, timing: timing.prewarm });
   const expire = createExpire({ client, logger, liveUsage: createLiveUsage({ client, names, revisionsKept }) });
+  const { confidential } = registry;
+  const pullSecrets = createPullSecrets({ ...deps, pods, usage, confidential });
 
   const podController = createController({
     name: "pod",
-    reconcile: createPodReconciler({ client, pods, images, sources, logger }),
+    reconcile: createPodReconciler({ client, pods, images, sources, pullSecrets, logger }),
     concurrency: 4,
     informers,
     resync: { interval: timing.resync, keys: () => pods.keys() },
@@ -86,7 +98,7 @@ export function createTerm(deps: TermDeps): Term {
   });
   const restoreController = createController({
     name: "refused-pull",
-    reconcile: createRestoreReconciler({ client, pods, events, logger, metrics }),
+    reconcile: createRestoreReconciler({ client, pods, events, logger, metrics, sharePatience: timing.sharePatience }),
     concurrency: 2,
     informers: [pods],
     logger,
@@ -103,7 +115,8 @@ export function createTerm(deps: TermDeps): Term {
       monitor,
       events,
       expiryDelay,
-      platforms,
+      pullSecrets,
+      platforms: () => (deps.platforms === "auto" ? nodePlatforms.current() : deps.platforms),
       now,
     }),
     concurrency: 8,
@@ -125,6 +138,12 @@ export function createTerm(deps: TermDeps): Term {
   });
   const sweep = createReleaseSweep({ ...release, interval: timing.sweep, enqueueRelease });
 
+  const spreadImages = (): void => {
+    for (const key of images.keys()) imageController.enqueueAfter(key, Math.random() * timing.askRegistry);
+  };
+  const linger = timing.platformLinger;
+  const nodePlatforms = createNodePlatforms({ nodes: watches.nodes, onNew: spreadImages, clock, linger });
+
   function connect(): void {
     const enqueueImages = (reference: string): void => {
       for (const name of sources.namesOf(reference)) imageController.enqueue(name);
@@ -143,9 +162,7 @@ export function createTerm(deps: TermDeps): Term {
       // Somebody deleted the record of an image that is in use: it is made again.
       for (const pod of usage.usersOf(reference).pods) podController.enqueue(pod);
     });
-    monitor.onReturn(() => {
-      for (const key of images.keys()) imageController.enqueueAfter(key, Math.random() * timing.askRegistry);
-    });
+    monitor.onReturn(spreadImages);
   }
 
   connect();

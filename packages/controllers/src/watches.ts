@@ -15,6 +15,7 @@ export type WatchesOptions = {
   readonly client: KubeClient;
   readonly mode: RecordingMode;
   readonly names: CacheNames;
+  readonly sharedNamespaces: ReadonlySet<string>;
   readonly usage: UsageIndex;
   /** Key of the taint whose presence on a node is recorded. */
   readonly nodeTaint?: string | undefined;
@@ -32,7 +33,7 @@ export type Watches = {
 };
 
 export function createWatches(options: WatchesOptions): Watches {
-  const { client, mode, names, usage, logger, metrics, timing } = options;
+  const { client, mode, names, sharedNamespaces, usage, logger, metrics, timing } = options;
   const intern = (reference: string): string => usage.intern(reference);
   const shared = { client, logger, metrics, timing };
 
@@ -43,7 +44,7 @@ export function createWatches(options: WatchesOptions): Watches {
   const pods = createInformer({
     ...shared,
     resource: PODS,
-    transform: (pod) => podRecord(pod, { mode, names, intern }),
+    transform: (pod) => podRecord(pod, { mode, names, sharedNamespaces, intern }),
   });
 
   const images = createInformer({

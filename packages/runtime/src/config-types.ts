@@ -130,6 +130,16 @@ export function managementSchema(defaultPort: number) {
     tls: tlsSchema.optional().describe("Serve the management API over HTTPS with this certificate"),
   });
 }
+/** The same for the webhook, which lets such images through, and the controllers, which see that they can be fetched. */
+export function privateImagesSchema() {
+  return section({
+    mode: z
+      .enum(["skip", "share"])
+      .default("skip")
+      .describe("Images of pods with pull secrets: leave alone, or share through the cache in the namespaces listed"),
+    namespaces: z.array(z.string().min(1).max(63)).default([]).describe("Where `share` applies"),
+  });
+}
 export type ManagementConfig = z.output<ReturnType<typeof managementSchema>>;
 
 export function logSchema() {

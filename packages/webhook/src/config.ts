@@ -4,6 +4,7 @@ import {
   listenSchema,
   logSchema,
   managementSchema,
+  privateImagesSchema,
   registryName,
   section,
   shutdownSchema,
@@ -39,14 +40,6 @@ const imagesSchema = section({
   ),
 });
 
-const privateImagesSchema = section({
-  mode: z
-    .enum(["skip", "share"])
-    .default("skip")
-    .describe("Images of pods with pull secrets: leave alone, or share through the cache in the namespaces listed"),
-  namespaces: z.array(z.string().min(1)).default([]).describe("Where `share` applies"),
-});
-
 /** The webhook's configuration file. */
 export const WebhookConfig = z.strictObject({
   // The API server speaks HTTPS to webhooks only, so a webhook without a certificate would silently never be asked.
@@ -78,7 +71,7 @@ export const WebhookConfig = z.strictObject({
       "What the controllers publish: is the cache healthy, which owners are left alone. Unset: no gate. While it is missing or not valid, nothing is rewritten",
     ),
   images: imagesSchema,
-  privateImages: privateImagesSchema,
+  privateImages: privateImagesSchema(),
   owners: section({
     allow: z
       .array(ownerKind)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type RegistryImage, RegistryRefusal } from "../registry/management-client.ts";
-import { createPrewarm, PREWARM_TIMING } from "./prewarm.ts";
+import { createPrewarm, PREWARM_TIMING, type Wish } from "./prewarm.ts";
 
 type State = RegistryImage["state"];
 
@@ -12,20 +12,25 @@ function setup() {
     state: "ready" as State | undefined,
     reason: undefined as string | undefined,
     error: undefined as Error | undefined,
+    /** Milliseconds for which the registry takes a tag for fresh; undefined: a digest. */
+    freshFor: undefined as number | undefined,
   };
+  const credentials: unknown[] = [];
   const asked: (readonly string[] | undefined)[] = [];
   const signal = new AbortController().signal;
   const prewarm = createPrewarm({
     registry: {
-      async warmUp(_reference, { platforms, owner }) {
+      async warmUp(_reference, { platforms, owner, credentials: handed }) {
         if (world.error) throw world.error;
         expect(owner).toBe("me");
         asked.push(platforms);
+        credentials.push(handed);
       },
       async image(reference) {
         world.looks += 1;
         if (world.error) throw world.error;
-        return world.state && { reference, state: world.state, reason: world.reason };
+        const freshUntil = world.freshFor === undefined ? null : new Date(Date.now() + world.freshFor).toISOString();
+        return world.state && { reference, state: world.state, reason: world.reason, freshUntil };
       },
     },
     monitor: {
@@ -38,9 +43,9 @@ function setup() {
     clock: () => world.now,
     timing: PREWARM_TIMING,
   });
-  const look = (wish: { platforms?: readonly string[]; wanted?: boolean } = {}) =>
-    prewarm.observe("r", { platforms: wish.platforms, wanted: wish.wanted ?? true }, signal);
-  return { world, asked, prewarm, look };
+  const look = (wish: Partial<Wish> = {}) =>
+    prewarm.observe("r", { platforms: undefined, wanted: true, ...wish }, signal);
+  return { world, asked, credentials, prewarm, look };
 }
 
 describe("createPrewarm", () => {
@@ -192,5 +197,89 @@ describe("createPrewarm", () => {
     prewarm.forget("r");
     await look();
     expect(asked).toHaveLength(2);
+  });
+
+  it("tries what did not fit again soon after something was unpinned", async () => {
+    const { world, asked, prewarm, look } = setup();
+    Object.assign(world, { state: "failed", reason: "NoSpace" });
+    await look();
+    expect(prewarm.roomMade()).toEqual(["r"]);
+    expect((await look()).lookAgainAfter).toBeLessThanOrEqual(5_000);
+    world.now += 5_000;
+    await look();
+    expect(asked).toHaveLength(2);
+    Object.assign(world, { state: "ready", reason: undefined });
+    await look();
+    expect(prewarm.roomMade()).toEqual([]);
+  });
+});
+
+/** Times at which the registry was asked, in the course of some hours. */
+async function timesAsked(
+  { world, asked, look }: ReturnType<typeof setup>,
+  { hours, wish }: { hours: number; wish?: Partial<Wish> },
+): Promise<number[]> {
+  const times: number[] = [];
+  while (world.now < hours * 3_600_000) {
+    const before = asked.length;
+    const { lookAgainAfter } = await look(wish);
+    if (asked.length > before) times.push(world.now);
+    world.now += Math.max(1_000, lookAgainAfter);
+  }
+  return times;
+}
+
+describe("refreshing tags", () => {
+  it("asks the registry to look whether a tag moved, not before its time is over, and looks soon after", async () => {
+    const bench = setup();
+    bench.world.freshFor = 1_800_000;
+    const times = await timesAsked(bench, { hours: 10 });
+    const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    // 30 minutes, spread by 30 %, and a look that comes at most as late as any.
+    expect(times.length).toBeGreaterThan(12);
+    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_800_000);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(1_800_000 * 1.3 + 10_000);
+    bench.world.now += 1_800_000 * 1.4;
+    expect((await bench.look()).lookAgainAfter).toBeLessThanOrEqual(5_000);
+  });
+
+  it("is not done more often than every 10 minutes, stale tags 5, whatever tagTtl is", async () => {
+    const bench = setup();
+    bench.world.freshFor = 0;
+    expect((await timesAsked(bench, { hours: 10 })).length).toBeLessThanOrEqual(61);
+    const stale = setup();
+    Object.assign(stale.world, { freshFor: 0, state: "stale" });
+    const count = (await timesAsked(stale, { hours: 10 })).length;
+    expect(count).toBeGreaterThan(70);
+    expect(count).toBeLessThanOrEqual(121);
+  });
+
+  it("is not done for digests, frozen tags and images that nobody uses", async () => {
+    expect(await timesAsked(setup(), { hours: 10 })).toHaveLength(1);
+    const bench = setup();
+    bench.world.freshFor = 600_000;
+    expect(await timesAsked(bench, { hours: 10, wish: { wanted: false } })).toHaveLength(1);
+  });
+});
+
+describe("credentials", () => {
+  const robot = { username: "robot", password: "hunter2" };
+
+  it("are repeated every 10 minutes, at once after a restart, and at once when other Secrets are named", async () => {
+    const { world, credentials, look } = setup();
+    const secrets = { key: "shop/pull", read: async () => [robot] };
+    await look({ secrets });
+    await look({ secrets });
+    expect(credentials).toEqual([[robot]]);
+    world.now += 600_000;
+    await look({ secrets });
+    expect(credentials).toHaveLength(2);
+    world.instance = "2";
+    await look({ secrets });
+    expect(credentials).toHaveLength(3);
+    await look({ secrets: { ...secrets, key: "shop/pull,shop/other" } });
+    expect(credentials).toHaveLength(4);
+    await look({ secrets: { key: "", read: async () => [] } });
+    expect(credentials.at(-1)).toEqual([]);
   });
 });

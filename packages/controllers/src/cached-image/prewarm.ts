@@ -1,7 +1,13 @@
 import { messageOf } from "@cache-registry/core/errors";
 import { type Backoff, createBackoff } from "@cache-registry/runtime/backoff";
-import { type ManagementClient, type RegistryImage, RegistryRefusal } from "../registry/management-client.ts";
+import {
+  type ManagementClient,
+  type RegistryImage,
+  RegistryRefusal,
+  type WarmUpWish,
+} from "../registry/management-client.ts";
 import type { RegistryMonitor } from "../registry/registry-monitor.ts";
+import { type RefreshTiming, refreshPause } from "./refresh.ts";
 import { NO_SPACE } from "./status.ts";
 
 /** What the registry says of an image, or why nobody knows. */
@@ -14,6 +20,15 @@ export type Wish = {
   readonly platforms: readonly string[] | undefined;
   /** Somebody waits for the image: failures are tried again. */
   readonly wanted: boolean;
+  /** Of a private image. */
+  readonly secrets?: WishSecrets;
+};
+
+export type WishSecrets = {
+  /** Which Secrets; empty: none. Others than before are handed over at once. */
+  readonly key: string;
+  /** Undefined: what was handed over before may still be right. Rejects only with the signal's reason. */
+  readonly read: (signal: AbortSignal) => Promise<WarmUpWish["credentials"]>;
 };
 
 /** Keeps images warm in the registry. What it remembers is only when to ask again: the truth is the registry's store. */
@@ -22,12 +37,16 @@ export interface Prewarm {
   observe(reference: string, wish: Wish, signal: AbortSignal): Promise<Observation>;
   /** The registry has dropped the image: ask for it anew. */
   forget(reference: string): void;
+  /** Something was unpinned: what did not fit is tried again soon. Returns the references. */
+  roomMade(): readonly string[];
 }
 
 /** Milliseconds. */
-export type PrewarmTiming = {
+export type PrewarmTiming = RefreshTiming & {
   /** Pins are leases of 7 days. */
   readonly renewPin: number;
+  /** The registry keeps credentials in memory only. */
+  readonly repeatCredentials: number;
   readonly lookAtReady: number;
   readonly lookAtStale: number;
   readonly lookAtMoving: number;
@@ -41,6 +60,9 @@ export type PrewarmTiming = {
 
 export const PREWARM_TIMING: PrewarmTiming = {
   renewPin: 86_400_000,
+  repeatCredentials: 600_000,
+  refresh: 600_000,
+  refreshStale: 300_000,
   lookAtReady: 300_000,
   lookAtStale: 60_000,
   lookAtMoving: 1_000,
@@ -54,12 +76,18 @@ export const PREWARM_TIMING: PrewarmTiming = {
 
 /** Looks per second at images that wait, and as many at images on their way, all together. */
 const MAX_LOOKS = 10;
+/** How long a moved tag may take to be noticed by the registry that was told to look. Milliseconds. */
+const LOOK_AFTER_REFRESH = 5_000;
+/** Whoever frees room usually frees more. Milliseconds. */
+const RETRY_WITH_ROOM = 5_000;
 /** Pending for so long although asked for: whatever was asked is forgotten there. */
 const ASK_AGAIN = 10_000;
 
 type Memory = {
   /** When and of which running registry, with which platforms, the image was asked for. */
-  asked?: { readonly at: number; readonly instance: string | undefined; readonly platforms: string };
+  asked?: { readonly at: number; readonly instance: string | undefined; readonly what: string };
+  /** When the tag may have moved. */
+  refreshAt?: number;
   /** An image that is here stays so until there is reason to ask: each pod of a rollout is not one. */
   seen?: { readonly image: RegistryImage; readonly until: number };
   failures?: { readonly noSpace: boolean; readonly backoff: Backoff };
@@ -77,34 +105,44 @@ export type PrewarmDeps = {
 
 export function createPrewarm({ registry, monitor, owner, clock, timing }: PrewarmDeps): Prewarm {
   const memories = new Map<string, Memory>();
+  /** Asked for a moment ago, so that the next look comes soon. */
+  const afterRefresh = new Set<string>();
   const moving = { pending: new Set<string>(), pulling: new Set<string>() };
 
-  async function ask(reference: string, { platforms }: Wish, signal: AbortSignal): Promise<void> {
-    await registry.warmUp(reference, { owner, platforms }, signal);
+  async function ask(reference: string, wish: Wish, signal: AbortSignal): Promise<void> {
+    const { platforms, secrets } = wish;
+    const credentials = await secrets?.read(signal);
+    await registry.warmUp(reference, { owner, platforms, credentials }, signal);
     const memory = memories.get(reference) ?? {};
     if (memory.asked?.instance !== monitor.instance) {
       // What failed there has no bearing on what a registry that was started anew can fetch.
       memory.failures = undefined;
       memory.retryAt = undefined;
     }
-    memory.asked = { at: clock(), instance: monitor.instance, platforms: platformKey(platforms) };
+    memory.asked = { at: clock(), instance: monitor.instance, what: whatOf(wish) };
+    memory.refreshAt = undefined;
     memories.set(reference, memory);
   }
 
   function isAsked(reference: string, wish: Wish): boolean {
-    const asked = memories.get(reference)?.asked;
+    const { asked, refreshAt } = memories.get(reference) ?? {};
+    const renew = wish.secrets?.key ? timing.repeatCredentials : timing.renewPin;
     return (
       asked !== undefined &&
       asked.instance === monitor.instance &&
-      asked.platforms === platformKey(wish.platforms) &&
-      clock() - asked.at < timing.renewPin
+      asked.what === whatOf(wish) &&
+      clock() - asked.at < renew &&
+      !(wish.wanted && refreshAt !== undefined && clock() >= refreshAt)
     );
   }
 
   /** The image as it is after whatever had to be asked for. */
   async function look(reference: string, wish: Wish, signal: AbortSignal): Promise<RegistryImage> {
-    if (!isAsked(reference, wish)) await ask(reference, wish, signal);
+    const refreshing = memories.get(reference)?.refreshAt !== undefined;
+    const due = !isAsked(reference, wish);
+    if (due) await ask(reference, wish, signal);
     const image = await registry.image(reference, signal);
+    if (image && due && refreshing) afterRefresh.add(reference);
     const age = clock() - (memories.get(reference)?.asked?.at ?? 0);
     if (image === undefined || (image.state === "pending" && age > ASK_AGAIN)) {
       await ask(reference, wish, signal);
@@ -135,7 +173,7 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       : createBackoff({ initial: timing.retryInitial, max: timing.retryMax });
   }
 
-  function lookAgainAfter({ reference, state }: RegistryImage): number {
+  function lookAgainAfter({ reference, state }: RegistryImage, { wanted }: Wish): number {
     const memory = memories.get(reference);
     stop(reference);
     if (state === "pending" || state === "pulling") {
@@ -149,7 +187,9 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       memory.failures = undefined;
       memory.retryAt = undefined;
     }
-    return spread;
+    if (afterRefresh.delete(reference)) return Math.min(spread, LOOK_AFTER_REFRESH);
+    const refreshAt = wanted ? memory?.refreshAt : undefined;
+    return refreshAt === undefined ? spread : Math.min(spread, Math.max(0, refreshAt - clock()));
   }
 
   function stop(reference: string): void {
@@ -157,9 +197,15 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
     moving.pulling.delete(reference);
   }
 
-  function known(image: RegistryImage): Observation {
-    const delay = lookAgainAfter(image);
+  function known(image: RegistryImage, wish: Wish): Observation {
     const memory = memories.get(image.reference);
+    // What the registry says right after it was told to look is still of the time before.
+    if (memory && memory.refreshAt === undefined && !afterRefresh.has(image.reference)) {
+      const count = memories.size;
+      const pause = refreshPause(image, { timing, count, now: Date.now(), random: Math.random() });
+      memory.refreshAt = pause === undefined ? undefined : clock() + pause;
+    }
+    const delay = lookAgainAfter(image, wish);
     const here = image.state === "ready" || image.state === "stale";
     if (memory) memory.seen = here ? { image, until: clock() + delay } : undefined;
     return { kind: "known", image, lookAgainAfter: delay };
@@ -177,13 +223,13 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       const before = remembered(reference, wish);
       if (before) return before;
       try {
-        return known({ ...(await look(reference, wish, signal)), reference });
+        return known({ ...(await look(reference, wish, signal)), reference }, wish);
       } catch (error) {
         signal.throwIfAborted();
         if (error instanceof RegistryRefusal && isFinal(error.status)) {
           const image = { reference, state: "failed", error: messageOf(error) } as const;
           isRetryDue(image);
-          return known(image);
+          return known(image, wish);
         }
         stop(reference);
         return { kind: "unreachable", lookAgainAfter: timing.lookAtUnreachable * (0.8 + Math.random() * 0.4) };
@@ -191,7 +237,15 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
     },
     forget(reference) {
       memories.delete(reference);
+      afterRefresh.delete(reference);
       stop(reference);
+    },
+    roomMade() {
+      const waiting = [...memories].filter(([, { failures }]) => failures?.noSpace);
+      for (const [, memory] of waiting) {
+        memory.retryAt = Math.min(memory.retryAt ?? Number.POSITIVE_INFINITY, clock() + RETRY_WITH_ROOM);
+      }
+      return waiting.map(([reference]) => reference);
     },
   };
 }
@@ -201,6 +255,7 @@ function isFinal(status: number): boolean {
   return ![401, 403, 408, 429].includes(status);
 }
 
-function platformKey(platforms: readonly string[] | undefined): string {
-  return (platforms ?? []).join(",");
+/** All that a change of leads to asking anew. */
+function whatOf({ platforms, secrets }: Wish): string {
+  return `${(platforms ?? []).join(",")} ${secrets?.key ?? ""}`;
 }

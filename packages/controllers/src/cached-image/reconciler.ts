@@ -6,6 +6,7 @@ import type { EventRecorder } from "@cache-registry/kube/events";
 import type { Informer } from "@cache-registry/kube/informer";
 import { DONE, type Reconcile, type Result } from "@cache-registry/kube/reconcile";
 import { CACHED_IMAGES } from "@cache-registry/kube/resource";
+import type { Lending, PullSecrets } from "../pull-secrets/pull-secrets.ts";
 import type { RegistryMonitor } from "../registry/registry-monitor.ts";
 import type { Expire } from "./expire.ts";
 import { type Lifetime, lifetimeOf } from "./expiry.ts";
@@ -24,8 +25,9 @@ export type CachedImageReconcilerDeps = {
   readonly monitor: Pick<RegistryMonitor, "down">;
   readonly events: EventRecorder;
   readonly expiryDelay: number;
-  /** From the configuration, for objects that say nothing. */
-  readonly platforms: readonly string[] | undefined;
+  /** For objects that say nothing. Undefined: the registry decides. */
+  readonly platforms: () => readonly string[] | undefined;
+  readonly pullSecrets: PullSecrets;
   readonly now: () => Date;
 };
 
@@ -36,7 +38,7 @@ const AFTER_REFUSED_EXPIRY = 30_000;
 
 /** CachedImage → warm in the registry for as long as something names it, with a status that says so. */
 export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Reconcile {
-  const { client, images, usage, prewarm, expire, monitor, events, expiryDelay, now } = deps;
+  const { client, images, usage, prewarm, expire, monitor, events, expiryDelay, pullSecrets, now } = deps;
   /** Monotonic milliseconds of the last status write, by name. */
   const written = new Map<string, number>();
 
@@ -69,6 +71,25 @@ export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Re
     return 0;
   }
 
+  /** The Secrets for an image, read when the registry is to be told; what came of it goes into the status. */
+  function secretsOf(object: CachedImage, reference: string | undefined) {
+    const declared = object.spec.pullSecrets ?? [];
+    const names = reference === undefined ? [] : pullSecrets.namesFor(reference, declared);
+    let lending: Lending | undefined;
+    return {
+      key: names.map(({ namespace, name }) => `${namespace}/${name}`).join(","),
+      async read(signal: AbortSignal) {
+        if (reference === undefined || names.length === 0) return [];
+        lending = await pullSecrets.read(reference, names, signal);
+        return lending.credentials;
+      },
+      condition() {
+        if (names.length > 0) return lending?.condition;
+        return declared.length > 0 ? pullSecrets.notAllowed() : "none";
+      },
+    };
+  }
+
   async function keepWarm(object: CachedImage, signal: AbortSignal): Promise<Result> {
     const reference = referenceOf(object);
     // An invalid reference names nothing, so nothing uses it: it fails, and expires like any other.
@@ -81,8 +102,9 @@ export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Re
       await events.record(CACHED_IMAGES, object, expiredNote());
       return DONE;
     }
-    const platforms = object.spec.platforms?.length ? object.spec.platforms : deps.platforms;
-    const wish = { platforms, wanted: life.inUse || object.spec.retain === true };
+    const platforms = object.spec.platforms?.length ? object.spec.platforms : deps.platforms();
+    const secrets = secretsOf(object, reference);
+    const wish = { platforms, wanted: life.inUse || object.spec.retain === true, secrets };
     const observation = reference === undefined ? undefined : await prewarm.observe(reference, wish, signal);
     const status = statusOf({
       now: now(),
@@ -90,6 +112,7 @@ export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Re
       users: usage.usersOf(reference ?? object.spec.sourceImage),
       lifetime: life,
       observation,
+      pullSecrets: secrets.condition(),
       down: monitor.down,
     });
     const tooEarly = await write(object, status, signal);

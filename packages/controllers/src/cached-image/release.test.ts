@@ -43,7 +43,10 @@ describe("createReleaseReconciler", () => {
         },
         references: async function* () {},
       },
-      prewarm: { forget: (reference) => void calls.push(`forget ${reference}`) },
+      prewarm: {
+        forget: (reference) => void calls.push(`forget ${reference}`),
+        roomMade: () => ["ghcr.io/waiting/app:1"],
+      },
       enqueueImage: (name) => void calls.push(`look at ${name}`),
       logger: silentLogger(),
     });
@@ -54,6 +57,13 @@ describe("createReleaseReconciler", () => {
     const { calls, reconcile } = setup();
     await reconcile("docker.io/library/nginx:1", signal);
     expect(calls).toContain("release docker.io/library/nginx:1 me");
+  });
+
+  it("looks again at what waits for room", async () => {
+    const { sources, calls, reconcile } = setup();
+    sources.apply({ type: "added", key: "waits", object: image("waits", "ghcr.io/waiting/app:1") });
+    await reconcile("docker.io/library/nginx:1", signal);
+    expect(calls).toContain("look at waits");
   });
 
   it("releases nothing that another object still names", async () => {

@@ -12,7 +12,7 @@ export type ReleaseDeps = {
   readonly registry: Pick<ManagementClient, "release" | "references">;
   readonly owner: string;
   readonly sources: SourceIndex;
-  readonly prewarm: Pick<Prewarm, "forget">;
+  readonly prewarm: Pick<Prewarm, "forget" | "roomMade">;
   readonly logger: Logger;
 };
 
@@ -28,7 +28,9 @@ export function createReleaseReconciler(
     logger.info({ image: reference }, "image released");
     // Recorded again meanwhile: what the new record asked for may have gone with the old one.
     prewarm.forget(reference);
-    for (const name of sources.namesOf(reference)) enqueueImage(name);
+    for (const waiting of [reference, ...prewarm.roomMade()]) {
+      for (const name of sources.namesOf(waiting)) enqueueImage(name);
+    }
     return DONE;
   };
 }

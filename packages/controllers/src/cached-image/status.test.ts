@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { RegistryImage } from "../registry/management-client.ts";
 import { lifetimeOf } from "./expiry.ts";
 import type { Observation } from "./prewarm.ts";
-import { isTransition, statusOf, writeDelay } from "./status.ts";
+import { isTransition, type StatusSubject, statusOf, writeDelay } from "./status.ts";
 import { transitionNotes } from "./transitions.ts";
 
 const now = new Date("2026-01-31T00:00:00.500Z");
@@ -15,13 +15,16 @@ function known(image: Partial<RegistryImage>): Observation {
 
 const unreachable: Observation = { kind: "unreachable", lookAgainAfter: 0 };
 
-type Options = { current?: CachedImageStatus; pods?: string[]; observation?: Observation; downFor?: number };
+type Options = Partial<Pick<StatusSubject, "current" | "observation" | "pullSecrets">> & {
+  pods?: string[];
+  downFor?: number;
+};
 
-function status({ current, pods = ["ns/a"], observation, downFor }: Options = {}): CachedImageStatus {
+function status({ current, pods = ["ns/a"], observation, pullSecrets, downFor }: Options = {}): CachedImageStatus {
   const users = { pods, owners: [] };
   const lifetime = lifetimeOf({ now, users, retain: false, unusedSince: undefined, expiryDelay: 10_000 });
   const down = downFor === undefined ? undefined : { since: new Date(now.getTime() - downFor), message: "refused" };
-  return statusOf({ now, current, users, lifetime, observation, down });
+  return statusOf({ now, current, users, lifetime, observation, pullSecrets, down });
 }
 
 const ready = status({ observation: known({ digest: "sha256:1", size: 10, progress: 100 }) });
@@ -36,6 +39,28 @@ describe("statusOf", () => {
     expect(status({ current: confirmed, observation: stale }).upstreamDigest).toBe("sha256:2");
     // A digest is never asked for: it is what it is.
     expect(status({ observation: known({ digest: "sha256:2", checkedAt: null }) }).upstreamDigest).toBeUndefined();
+  });
+
+  it("of a failed image stays while it is tried again and comes no further", () => {
+    const failed = status({ observation: known({ state: "failed", error: "503", progress: 40 }) });
+    const again = status({ current: failed, observation: known({ state: "pulling", progress: 40 }) });
+    expect(again).toEqual(failed);
+    expect(status({ current: failed, observation: known({ state: "pending", progress: 40 }) })).toEqual(failed);
+    expect(status({ current: failed, observation: known({ state: "pulling", progress: 41 }) }).phase).toBe("Pulling");
+    const room = status({ observation: known({ state: "failed", reason: "NoSpace", progress: 0 }) });
+    expect(status({ current: room, observation: known({ state: "pulling", progress: 0 }) })).toEqual(room);
+    const reference = status({ observation: undefined });
+    expect(status({ current: reference, observation: known({ state: "pulling", progress: 0 }) }).phase).toBe("Pulling");
+  });
+
+  it("tells of pull secrets while there are some", () => {
+    const update = { type: "PullSecrets", status: "True", reason: "HandedOver", message: "yes" } as const;
+    const told = status({ observation: known({}), pullSecrets: update });
+    expect(findCondition(told.conditions, "PullSecrets")).toMatchObject({ status: "True", reason: "HandedOver" });
+    const later = status({ current: told, observation: known({}) });
+    expect(findCondition(later.conditions, "PullSecrets")).toBeDefined();
+    const gone = status({ current: told, observation: known({}), pullSecrets: "none" });
+    expect(gone.conditions?.map(({ type }) => type)).toEqual(["InUse", "Ready"]);
   });
 
   it.each([

@@ -1,6 +1,7 @@
 import type { CachedImage, CachedImageStatus, Phase } from "@cache-registry/kube/cached-image";
 import { MAX_LISTED_PODS } from "@cache-registry/kube/cached-image";
 import { type ConditionUpdate, findCondition, setCondition } from "@cache-registry/kube/conditions";
+import { PULL_SECRETS } from "../pull-secrets/pull-secrets.ts";
 import type { RegistryImage } from "../registry/management-client.ts";
 import type { Lifetime } from "./expiry.ts";
 import type { Observation } from "./prewarm.ts";
@@ -21,6 +22,8 @@ export type StatusSubject = {
   /** Undefined: `spec.sourceImage` is no valid reference. */
   readonly observation: Observation | undefined;
   /** The registry cannot be reached. */
+  /** What became of the image's pull secrets; `none`: it needs none, undefined: nothing new. */
+  readonly pullSecrets?: ConditionUpdate | "none" | undefined;
   readonly down: { readonly since: Date; readonly message: string } | undefined;
 };
 
@@ -38,12 +41,8 @@ const PHASES: Record<RegistryImage["state"], Phase> = {
 
 /** The status that the object should have. Pure. */
 export function statusOf(subject: StatusSubject): CachedImageStatus {
-  const { now, current, users, lifetime, observation } = subject;
+  const { current, users, lifetime, observation } = subject;
   const image = observation?.kind === "known" ? observation.image : undefined;
-  const conditions = [readyCondition(subject), inUseCondition(lifetime)].reduce<CachedImageStatus["conditions"]>(
-    (list, update) => (update ? setCondition(list, update, now) : list),
-    current?.conditions,
-  );
   return {
     phase: phaseOf(subject),
     // What is not known right now stays as it was: a registry that restarts has not forgotten its store.
@@ -57,8 +56,34 @@ export function statusOf(subject: StatusSubject): CachedImageStatus {
     },
     unusedSince: timestamp(lifetime.unusedSince),
     expiresAt: timestamp(lifetime.expiresAt),
-    conditions,
+    conditions: conditionsOf(subject),
   };
+}
+
+function conditionsOf(subject: StatusSubject): CachedImageStatus["conditions"] {
+  const { now, current, lifetime, pullSecrets } = subject;
+  const before =
+    pullSecrets === "none" ? current?.conditions?.filter(({ type }) => type !== PULL_SECRETS) : current?.conditions;
+  const secrets = pullSecrets === "none" ? undefined : pullSecrets;
+  return [readyCondition(subject), inUseCondition(lifetime), secrets].reduce<CachedImageStatus["conditions"]>(
+    (list, update) => (update ? setCondition(list, update, now) : list),
+    before,
+  );
+}
+
+/**
+ * A failed image that is tried again, and has not come further, is still a failed image: neither a write nor an Event for
+ * each try.
+ */
+function isSameFailure({ current, observation }: StatusSubject): boolean {
+  if (current?.phase !== "Failed" || observation?.kind !== "known") return false;
+  const { reason } = findCondition(current.conditions, READY) ?? {};
+  if (reason !== WARM_UP_FAILED && reason !== NO_SPACE) return false;
+  const { image } = observation;
+  return (
+    (image.state === "pending" || image.state === "pulling") &&
+    (integer(image.progress) ?? 0) <= (current.progress ?? 0)
+  );
 }
 
 /** A tag that the upstream confirmed has its digest; stale is what it could not, or would not, confirm. */
@@ -67,8 +92,10 @@ function upstreamDigestOf(image: RegistryImage, current: CachedImageStatus | und
   return confirmed ?? current?.upstreamDigest;
 }
 
-function phaseOf({ current, lifetime, observation }: StatusSubject): Phase {
+function phaseOf(subject: StatusSubject): Phase {
+  const { current, lifetime, observation } = subject;
   if (lifetime.expiresAt !== undefined) return "Expiring";
+  if (isSameFailure(subject)) return "Failed";
   if (observation === undefined) return "Failed";
   if (observation.kind === "known") return PHASES[observation.image.state];
   const before = current?.phase;
@@ -77,8 +104,10 @@ function phaseOf({ current, lifetime, observation }: StatusSubject): Phase {
   return findCondition(current?.conditions, READY)?.status === "True" ? "Ready" : "Pending";
 }
 
-function readyCondition({ now, current, observation, down }: StatusSubject): ConditionUpdate | undefined {
+function readyCondition(subject: StatusSubject): ConditionUpdate | undefined {
+  const { now, current, observation, down } = subject;
   const type = READY;
+  if (isSameFailure(subject)) return undefined;
   if (observation === undefined) {
     const message = "spec.sourceImage is no valid image reference.";
     return { type, status: "False", reason: "InvalidReference", message };

@@ -61,7 +61,7 @@ describe("usedReferences", () => {
 
 describe("recordedReferences", () => {
   it("records in rewrite mode what is below the endpoint, also for pods with pull secrets", () => {
-    const options = { mode: "rewrite", names: NAMES } as const;
+    const options = { mode: "rewrite", names: NAMES, shared: false } as const;
     const secret = { ...spec, imagePullSecrets: [{ name: "pull" }] };
     const all = recordedReferences(spec, options);
     expect(all).toHaveLength(4);
@@ -69,10 +69,12 @@ describe("recordedReferences", () => {
     expect(recordedReferences(secret, options)).toEqual(all);
   });
 
-  it("records in mirror mode all, but nothing of pods with pull secrets", () => {
-    const options = { mode: "mirror", names: NAMES } as const;
+  it("records in mirror mode all, but nothing of pods with pull secrets unless they are shared", () => {
+    const options = { mode: "mirror", names: NAMES, shared: false } as const;
     expect(recordedReferences(spec, options)).toContain("quay.io/side/car:2");
     expect(recordedReferences({ ...spec, imagePullSecrets: [] }, options)).toHaveLength(5);
-    expect(recordedReferences({ ...spec, imagePullSecrets: [{ name: "pull" }] }, options)).toEqual([]);
+    const secret = { ...spec, imagePullSecrets: [{ name: "pull" }] };
+    expect(recordedReferences(secret, options)).toEqual([]);
+    expect(recordedReferences(secret, { ...options, shared: true })).toHaveLength(5);
   });
 });

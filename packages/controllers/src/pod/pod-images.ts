@@ -42,13 +42,13 @@ export type RecordingMode = "rewrite" | "mirror";
 /**
  * What of a labelled pod is recorded as CachedImage. Rewrite: the images that the webhook led to the cache, read from the
  * spec and never from annotations, which users can forge. Mirror: all, unless the pod brings pull secrets: those images
- * may be private, and the cache cannot fetch them.
+ * may be private, and the cache can fetch them only where they are shared.
  */
 export function recordedReferences(
   spec: PodSpec | undefined,
-  { mode, names }: { readonly mode: RecordingMode; readonly names: CacheNames },
+  { mode, names, shared }: { readonly mode: RecordingMode; readonly names: CacheNames; readonly shared: boolean },
 ): string[] {
-  if (mode === "mirror") return spec?.imagePullSecrets?.length ? [] : usedReferences(spec, names);
+  if (mode === "mirror") return spec?.imagePullSecrets?.length && !shared ? [] : usedReferences(spec, names);
   const cached = imagesOf(spec).filter((image) => isCached(image, names.endpoint));
   const references = cached.map((image) => sourceReference(image, names));
   return [...new Set(references.filter((reference) => reference !== undefined))];

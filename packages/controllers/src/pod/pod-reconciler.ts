@@ -6,18 +6,30 @@ import { DONE, type Reconcile } from "@cache-registry/kube/reconcile";
 import { apiVersionOf, CACHED_IMAGES } from "@cache-registry/kube/resource";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { SourceIndex } from "../cached-image/source-index.ts";
+import type { PullSecrets, SecretName } from "../pull-secrets/pull-secrets.ts";
 import type { PodRecord } from "./pod-record.ts";
 
 export type PodReconcilerDeps = {
   readonly client: KubeClient;
   readonly pods: Pick<Informer<PodRecord>, "get">;
-  readonly images: Pick<Informer<CachedImage, CachedImage>, "observe">;
+  readonly images: Pick<Informer<CachedImage, CachedImage>, "get" | "observe">;
   readonly sources: SourceIndex;
+  readonly pullSecrets: Pick<PullSecrets, "namesFor">;
   readonly logger: Logger;
 };
 
+/** Server-side apply: each list of Secrets replaces the one before, and touches nobody else's. */
+const SECRETS_MANAGER = "cache-registry-pods";
+
 /** Labelled pod → one CachedImage per image, however many pods name it. Expiry is the other controller's work. */
-export function createPodReconciler({ client, pods, images, sources, logger }: PodReconcilerDeps): Reconcile {
+export function createPodReconciler({
+  client,
+  pods,
+  images,
+  sources,
+  pullSecrets,
+  logger,
+}: PodReconcilerDeps): Reconcile {
   async function record(reference: string, signal: AbortSignal): Promise<void> {
     const object: CachedImage = {
       apiVersion: apiVersionOf(CACHED_IMAGES),
@@ -35,10 +47,33 @@ export function createPodReconciler({ client, pods, images, sources, logger }: P
     }
   }
 
+  /** Which Secrets help to fetch the image; only in the record that we made ourselves. Users may add others. */
+  async function recordSecrets(reference: string, signal: AbortSignal): Promise<void> {
+    const current = images.get(cachedImageName(reference));
+    if (current === undefined) return;
+    const known = new Set((current.spec.pullSecrets ?? []).map(textOf));
+    const names = pullSecrets.namesFor(reference, []);
+    if (names.every((name) => known.has(textOf(name)))) return;
+    const { name } = current.metadata;
+    const object: CachedImage = {
+      apiVersion: apiVersionOf(CACHED_IMAGES),
+      kind: CACHED_IMAGES.kind,
+      metadata: { name },
+      spec: { sourceImage: current.spec.sourceImage, pullSecrets: names.map((secret) => ({ ...secret })) },
+    };
+    images.observe(await client.apply(CACHED_IMAGES, object, { fieldManager: SECRETS_MANAGER, signal }));
+  }
+
   return async (key, signal) => {
-    for (const reference of pods.get(key)?.recorded ?? []) {
+    const pod = pods.get(key);
+    for (const reference of pod?.recorded ?? []) {
       if (!sources.has(reference)) await record(reference, signal);
+      if (pod?.pullSecrets.length) await recordSecrets(reference, signal);
     }
     return DONE;
   };
+}
+
+function textOf({ namespace, name }: SecretName): string {
+  return `${namespace}/${name}`;
 }

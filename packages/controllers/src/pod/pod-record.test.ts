@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { podRecord } from "./pod-record.ts";
 
 const names = { endpoint: "localhost:7439", registries: new Set<string>() };
-const options = { mode: "rewrite", names, intern: (text: string) => text } as const;
+const sharedNamespaces = new Set(["shop"]);
+const options = { mode: "rewrite", names, sharedNamespaces, intern: (text: string) => text } as const;
 const image = "localhost:7439/docker.io/library/nginx:1";
 
 function pod(changes: { labels?: Record<string, string>; annotations?: Record<string, string>; phase?: string }) {
@@ -26,6 +27,7 @@ describe("podRecord", () => {
       images: ["docker.io/library/nginx:1"],
       recorded: ["docker.io/library/nginx:1"],
       refused: [],
+      pullSecrets: [],
     });
   });
 
@@ -34,6 +36,17 @@ describe("podRecord", () => {
     const record = podRecord(pod({ annotations }), options);
     expect(record.recorded).toEqual([]);
     expect(record.images).toEqual(["docker.io/library/nginx:1"]);
+  });
+
+  it("keeps the names of pull secrets only where they may be read, of pods that the cache serves", () => {
+    const inNamespace = (namespace: string, labels = managed as Record<string, string>) => {
+      const { spec, metadata, ...rest } = pod({ labels });
+      const imagePullSecrets = [{ name: "pull" }, {}, { name: "" }];
+      return podRecord({ ...rest, metadata: { ...metadata, namespace }, spec: { ...spec, imagePullSecrets } }, options);
+    };
+    expect(inNamespace("shop").pullSecrets).toEqual(["pull"]);
+    expect(inNamespace("default").pullSecrets).toEqual([]);
+    expect(inNamespace("shop", {}).pullSecrets).toEqual([]);
   });
 
   it.each(["Succeeded", "Failed"])("uses nothing once it has %s", (phase) => {

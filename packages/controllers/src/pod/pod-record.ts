@@ -16,6 +16,15 @@ export type PodRecord = {
   readonly recorded: readonly string[];
   /** Rewritten images that the kubelet was refused; nearly always none. */
   readonly refused: readonly RefusedPull[];
+  /** Names of its pull secrets, where those may be read; the API server has added its ServiceAccount's. */
+  readonly pullSecrets: readonly string[];
+};
+
+export type RecordingRules = {
+  readonly mode: RecordingMode;
+  readonly names: CacheNames;
+  /** Namespaces whose private images the cache shares. */
+  readonly sharedNamespaces: ReadonlySet<string>;
 };
 
 const NONE: readonly never[] = [];
@@ -31,18 +40,25 @@ export function isOver(pod: Pod): boolean {
 
 export function podRecord(
   pod: Pod,
-  options: { readonly mode: RecordingMode; readonly names: CacheNames; readonly intern: (reference: string) => string },
+  options: RecordingRules & { readonly intern: (reference: string) => string },
 ): PodRecord {
-  const { mode, names, intern } = options;
+  const { mode, names, intern, sharedNamespaces } = options;
   const owner = controllerOf(pod);
   const over = isOver(pod);
   const managed = pod.metadata.labels?.[MANAGED_LABEL] === "true";
+  const shared = sharedNamespaces.has(pod.metadata.namespace ?? "");
+  const recorded = over || !managed ? NONE : recordedReferences(pod.spec, { mode, names, shared }).map(intern);
   return {
     namespace: pod.metadata.namespace ?? "",
     name: pod.metadata.name,
     owner: owner && `${owner.kind}/${owner.name}`,
     images: over ? NONE : usedReferences(pod.spec, names).map(intern),
-    recorded: over || !managed ? NONE : recordedReferences(pod.spec, { mode, names }).map(intern),
+    recorded,
     refused: over || !managed ? NONE : refusedPulls(pod, names),
+    pullSecrets: shared && recorded.length > 0 ? pullSecretsOf(pod) : NONE,
   };
+}
+
+function pullSecretsOf({ spec }: Pod): readonly string[] {
+  return (spec?.imagePullSecrets ?? []).flatMap(({ name }) => (name ? [name] : []));
 }

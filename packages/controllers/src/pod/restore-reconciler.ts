@@ -16,6 +16,8 @@ export type RestoreReconcilerDeps = {
   readonly events: EventRecorder;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** How long a pod whose pull secrets are shared may be refused: they have to reach the registry first. Milliseconds. */
+  readonly sharePatience: number;
 };
 
 /** Containers whose image was given back already; the oldest are forgotten first. */
@@ -28,8 +30,10 @@ const MAX_MESSAGE = 300;
  * container: whoever changes the image again afterwards is not fought. The webhook is not asked about updates of pods.
  */
 export function createRestoreReconciler(deps: RestoreReconcilerDeps): Reconcile {
-  const { client, pods, events, logger, metrics } = deps;
+  const { client, pods, events, logger, metrics, sharePatience } = deps;
   const done = new Set<string>();
+  /** When a refusal was first seen, where it may pass. */
+  const since = new Map<string, number>();
   const counter = metrics.counter({
     name: "refused_pulls_total",
     help: "Rewritten images whose pull was refused: given their original back (restored), or not (failed).",
@@ -40,6 +44,17 @@ export function createRestoreReconciler(deps: RestoreReconcilerDeps): Reconcile 
     done.add(keyOf(refused));
     const [oldest] = done;
     if (done.size > MAX_REMEMBERED && oldest !== undefined) done.delete(oldest);
+  }
+
+  /** Milliseconds. */
+  function patienceFor({ pullSecrets }: PodRecord, refused: RefusedPull): number {
+    if (pullSecrets.length === 0) return 0;
+    const key = keyOf(refused);
+    const first = since.get(key) ?? performance.now();
+    since.set(key, first);
+    const [oldest] = since.keys();
+    if (since.size > MAX_REMEMBERED && oldest !== undefined) since.delete(oldest);
+    return Math.max(0, first + sharePatience - performance.now());
   }
 
   async function restore(pod: PodRecord, refused: RefusedPull, signal: AbortSignal): Promise<void> {
@@ -72,10 +87,14 @@ export function createRestoreReconciler(deps: RestoreReconcilerDeps): Reconcile 
 
   return async (key, signal) => {
     const pod = pods.get(key);
+    let lookAgain: number | undefined;
     for (const refused of pod?.refused ?? []) {
-      if (pod && !done.has(keyOf(refused))) await restore(pod, refused, signal);
+      if (pod === undefined || done.has(keyOf(refused))) continue;
+      const wait = patienceFor(pod, refused);
+      if (wait === 0) await restore(pod, refused, signal);
+      else lookAgain = Math.min(lookAgain ?? wait, wait);
     }
-    return DONE;
+    return lookAgain === undefined ? DONE : { requeueAfter: lookAgain };
   };
 }
 

@@ -14,6 +14,8 @@ export const RegistryImage = z.object({
   cachedBytes: z.number().nullish(),
   /** When the upstream last said which digest a tag has; null for digests. */
   checkedAt: z.string().nullish(),
+  /** Until when the registry serves a tag without asking; null where it never asks. */
+  freshUntil: z.string().nullish(),
   /** Percent. */
   progress: z.number().nullish(),
   error: z.string().nullish(),
@@ -39,7 +41,7 @@ export class RegistryRefusal extends Error {
 /** The registry's management API, DESIGN §4. All calls throw RegistryRefusal (4xx) or another Error (unreachable, 5xx). */
 export interface ManagementClient {
   /** Starts or joins a warm-up and pins the image for `owner`, for 7 days. */
-  warmUp(reference: string, wish: { owner: string; platforms?: readonly string[] }, signal: AbortSignal): Promise<void>;
+  warmUp(reference: string, wish: WarmUpWish, signal: AbortSignal): Promise<void>;
   image(reference: string, signal: AbortSignal): Promise<RegistryImage | undefined>;
   /** Drops the owner's reference and pin. */
   release(reference: string, owner: string, signal: AbortSignal): Promise<void>;
@@ -47,8 +49,17 @@ export interface ManagementClient {
   references(owner: string, signal: AbortSignal): AsyncIterable<string>;
   /** Changes whenever the registry was restarted. */
   startedAt(signal: AbortSignal): Promise<string>;
+  /** Whether nobody else can read what is sent: HTTPS, or this machine. */
+  readonly confidential: boolean;
   close(): void;
 }
+
+export type WarmUpWish = {
+  readonly owner: string;
+  readonly platforms?: readonly string[] | undefined;
+  /** Of a private image. Undefined: those sent before stay; empty: they are taken back. */
+  readonly credentials?: readonly { readonly username: string; readonly password: string }[] | undefined;
+};
 
 export type ManagementClientOptions = {
   readonly url: string;
@@ -145,10 +156,14 @@ export function createManagementClient(options: ManagementClientOptions): Manage
     throw new Error(`the registry's management API failed: ${message}`);
   }
 
+  const confidential = secure || isLoopback(new URL(options.url).hostname);
+
   return {
+    confidential,
     close: () => agent.destroy(),
-    async warmUp(reference, { owner, platforms }, signal) {
-      const body = { pin: true, owner, platforms };
+    async warmUp(reference, { owner, platforms, credentials }, signal) {
+      if (credentials?.length && !confidential) throw new Error("credentials are sent over HTTPS only");
+      const body = { pin: true, owner, platforms, credentials };
       await ask({ method: "PUT", path: imagePath(reference), body, signal });
     },
     async image(reference, signal) {
@@ -184,6 +199,10 @@ export function createManagementClient(options: ManagementClientOptions): Manage
       return String(Stats.parse(body).startedAt);
     },
   };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 function imagePath(reference: string): string {

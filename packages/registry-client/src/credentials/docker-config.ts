@@ -1,6 +1,6 @@
 import { DOCKER_HUB, normalizeRegistry } from "@cache-registry/core/image-reference";
 import { z } from "zod";
-import { basicIdentity, decodeBasic, type Identity } from "./identity.ts";
+import { type BasicIdentity, basicIdentity, decodeBasic, type Identity } from "./identity.ts";
 
 /** How Docker's own tools write Docker Hub. */
 const DOCKER_HUB_SERVER = "https://index.docker.io/v1/";
@@ -107,11 +107,24 @@ export function isPathPrefix(prefix: string, path: string): boolean {
   return prefix === "" || path === prefix || path.startsWith(`${prefix}/`);
 }
 
-/** The longest path, and of equal ones the host that is written out. */
-function bestOf<Value>(all: readonly Placed<Value>[], host: string, repository: string): Placed<Value> | undefined {
+/** The longest path first, and of equal ones the host that is written out. */
+function allOf<Value>(all: readonly Placed<Value>[], host: string, repository: string): Placed<Value>[] {
   return all
     .filter((one) => hostMatches(one.host, host) && isPathPrefix(one.path, repository))
-    .sort((a, b) => b.path.length - a.path.length || Number(a.host.includes("*")) - Number(b.host.includes("*")))[0];
+    .sort((a, b) => b.path.length - a.path.length || Number(a.host.includes("*")) - Number(b.host.includes("*")));
+}
+
+function bestOf<Value>(all: readonly Placed<Value>[], host: string, repository: string): Placed<Value> | undefined {
+  return allOf(all, host, repository)[0];
+}
+
+/** The users and passwords for a repository, in the order in which the kubelet would try them. It knows no tokens and helpers. */
+export function usersInDockerConfig(
+  { auths }: Pick<DockerConfig, "auths">,
+  { host, repository }: { readonly host: string; readonly repository: string },
+): BasicIdentity[] {
+  const identities = allOf(auths, hostOf(host), repository).map(({ value }) => value);
+  return identities.filter((identity) => identity.kind === "basic");
 }
 
 /** As helpers know it. */
