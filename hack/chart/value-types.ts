@@ -59,6 +59,7 @@ const credentials = closed({
     text,
   ),
   username: about("Name that is no secret, with passwordFile.", text),
+  password: about("Refused: values are no place for it; use existingSecret.", string),
   usernameFile: about("A file that extraVolumes mounts.", text),
   passwordFile: about("A file that extraVolumes mounts.", text),
   dockerConfigFile: about("A file that extraVolumes mounts.", text),

@@ -37,7 +37,7 @@ spec:
     {{- . | nindent 4 }}
   {{- end }}
   containers:
-    - {{- include "cache-registry.container" . | nindent 6 }}
+    - {{ include "cache-registry.container" . | nindent 6 | trim }}
     {{- with $values.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -47,7 +47,7 @@ spec:
         name: {{ include "cache-registry.componentName" . }}
     - name: tmp
       emptyDir: {}
-    {{- with include (printf "cache-registry.%s.volumes" .component) $root }}
+    {{- with include (printf "cache-registry.%s.volumes" .component) $root | trim }}
     {{- . | nindent 4 }}
     {{- end }}
     {{- with $values.extraVolumes }}
@@ -99,7 +99,7 @@ volumeMounts:
     readOnly: true
   - name: tmp
     mountPath: /tmp
-  {{- with include (print $part "volumeMounts") .root }}
+  {{- with include (print $part "volumeMounts") .root | trim }}
   {{- . | nindent 2 }}
   {{- end }}
   {{- with $values.extraVolumeMounts }}
@@ -136,7 +136,7 @@ tolerations:
 {{- with $values.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- include "cache-registry.topologySpreadConstraint" (dict "constraint" . "selector" (include "cache-registry.selectorLabels" $ | fromYaml)) | nindent 4 }}
+  - {{ include "cache-registry.topologySpreadConstraint" (dict "constraint" . "selector" (include "cache-registry.selectorLabels" $ | fromYaml)) | nindent 4 | trim }}
   {{- end }}
 {{- end }}
 {{- end }}

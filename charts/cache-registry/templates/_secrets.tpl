@@ -9,18 +9,23 @@
 secret-{{ sha256sum . | trunc 12 }}
 {{- end }}
 
-{{- /* Argument: names, repeated ones and empty ones too. */}}
+{{- /* Argument: (dict "names" (list …)), repeated and empty ones too, and "key" where only that one is to be there. */}}
 {{- define "cache-registry.secretVolumes" -}}
-{{- range compact . | uniq }}
+{{- $key := .key -}}
+{{- range compact .names | uniq }}
 - name: {{ include "cache-registry.secretVolumeName" . }}
   secret:
     secretName: {{ . | quote }}
     defaultMode: 0440
+    {{- with $key }}
+    items:
+      - { key: {{ . }}, path: {{ . }} }
+    {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "cache-registry.secretVolumeMounts" -}}
-{{- range compact . | uniq }}
+{{- range compact .names | uniq }}
 - name: {{ include "cache-registry.secretVolumeName" . }}
   mountPath: {{ include "cache-registry.secretFolder" . }}
   readOnly: true

@@ -1,5 +1,11 @@
 import { codeOf } from "@cache-registry/registry-client/failure";
-import { createOrigin, dismiss, type OriginRequest, type OriginResponse } from "@cache-registry/registry-client/origin";
+import {
+  createOrigin,
+  dismiss,
+  type OriginRequest,
+  type OriginResponse,
+  type OriginTrust,
+} from "@cache-registry/registry-client/origin";
 import { sleep } from "@cache-registry/runtime/backoff";
 
 /** Why the cache gave no answer. `connect`: nobody is there. `broken`: the connection broke. `timeout`: it is too slow. */
@@ -50,7 +56,7 @@ function failureOf(error: unknown): CacheFailure {
 }
 
 /** Times in milliseconds. */
-export type CacheClientOptions = {
+export type CacheClientOptions = OriginTrust & {
   readonly url: string;
   readonly connectTimeout: number;
   readonly headersTimeout?: number | undefined;
@@ -60,14 +66,15 @@ export type CacheClientOptions = {
 
 /** Asks the cache. A slow answer is waited for as long as new connections are answered. */
 export function createCacheClient(options: CacheClientOptions): CacheClient {
-  const { url, connectTimeout, patience = PATIENCE_MS } = options;
+  const { url, connectTimeout, caFile, serverName, patience = PATIENCE_MS } = options;
   const { headersTimeout = HEADERS_TIMEOUT_MS, idleTimeout = IDLE_TIMEOUT_MS } = options;
-  const origin = createOrigin({ url, connectTimeout, headersTimeout, idleTimeout });
+  const server = { url, connectTimeout, caFile, serverName };
+  const origin = createOrigin({ ...server, headersTimeout, idleTimeout });
 
   /** On a new connection, since those that are open may lead to a node that is gone. */
   async function isAlive(): Promise<boolean> {
     const timeout = PROBE_TIMEOUT_MS;
-    const probe = createOrigin({ url, connectTimeout, headersTimeout: timeout, idleTimeout: timeout });
+    const probe = createOrigin({ ...server, headersTimeout: timeout, idleTimeout: timeout });
     try {
       dismiss(await probe.send({ method: "GET", path: "/v2/", signal: AbortSignal.timeout(timeout) }));
       return true;

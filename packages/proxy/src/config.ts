@@ -37,6 +37,16 @@ export const ProxyConfig = z.strictObject({
     connectTimeout: duration("200ms").describe(
       "How long connecting to the cache may take before the upstream is asked",
     ),
+    caFile: filePath()
+      .optional()
+      .describe(
+        "With https: certificates that the cache's must lead to, PEM, instead of the system's; read for each connection",
+      ),
+    serverName: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("With https: the name in the cache's certificate, when the URL has an address"),
   }),
   hostsToml: section({
     enabled: z.boolean().default(false).describe("Lead containerd to this proxy by its hosts.toml files (mode mirror)"),

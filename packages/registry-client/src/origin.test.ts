@@ -1,10 +1,15 @@
 import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { createOrigin, dismiss, type Origin } from "./origin.ts";
+import { makeCertificate } from "./testing/certificate.ts";
 
 const closing: (() => unknown)[] = [];
 
@@ -110,4 +115,45 @@ it("a caller that leaves cuts the body", async () => {
   const { body } = await origin.send({ ...get("/a"), signal: leave.signal });
   setTimeout(() => leave.abort(), 20);
   await expect(buffer(body)).rejects.toBeInstanceOf(Error);
+});
+
+describe("a server over TLS", () => {
+  async function startSecure(options: object) {
+    const folder = mkdtempSync(join(tmpdir(), "origin-tls-"));
+    const { certFile, keyFile } = makeCertificate(folder, "server");
+    const server = https.createServer({ cert: readFileSync(certFile), key: readFileSync(keyFile) }, (_, response) => {
+      response.end("hello");
+    });
+    await new Promise<void>((resolve) => void server.listen(0, "127.0.0.2", resolve));
+    const url = `https://127.0.0.2:${(server.address() as AddressInfo).port}`;
+    const origin = createOrigin({ url, connectTimeout: 5000, ...PATIENT, caFile: certFile, ...options });
+    closing.push(
+      () => rmSync(folder, { recursive: true }),
+      () => server.close(),
+      () => server.closeAllConnections(),
+      () => origin.close(),
+    );
+    return { origin, certFile };
+  }
+  const answer = async (origin: Origin) => text((await origin.send(get("/"))).body);
+
+  it("is known by its authority, and by a name where the URL has an address", async () => {
+    const { origin } = await startSecure({ serverName: "localhost" });
+    expect(await answer(origin)).toBe("hello");
+  });
+
+  it("is refused under another name, and without its authority", async () => {
+    const { origin } = await startSecure({});
+    await expect(answer(origin)).rejects.toThrow(/127\.0\.0\.2 is not in the cert's list/);
+    const { origin: stranger } = await startSecure({ caFile: undefined, serverName: "localhost" });
+    await expect(answer(stranger)).rejects.toThrow(/self-signed certificate/);
+  });
+
+  it("fails while the authority's file is away, and is reached again when it is back", async () => {
+    const { origin, certFile } = await startSecure({ serverName: "localhost" });
+    renameSync(certFile, `${certFile}.away`);
+    await expect(answer(origin)).rejects.toThrow(/ENOENT/);
+    renameSync(`${certFile}.away`, certFile);
+    expect(await answer(origin)).toBe("hello");
+  });
 });

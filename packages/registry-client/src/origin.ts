@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import http, { type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import https from "node:https";
 import type { Socket, TcpNetConnectOpts } from "node:net";
+import type { ConnectionOptions as TlsConnectOptions } from "node:tls";
 import { urlToHttpOptions } from "node:url";
 import { connectFrugally } from "./frugal-socket.ts";
 
@@ -31,8 +33,16 @@ export type Origin = {
   close(): Promise<void>;
 };
 
+/** How the server proves who it is, with https. */
+export type OriginTrust = {
+  /** Certificates that the server's must lead to, PEM, instead of the system's; read for each new connection. */
+  readonly caFile?: string | undefined;
+  /** The name in the server's certificate, where the URL has an address. */
+  readonly serverName?: string | undefined;
+};
+
 /** Times in milliseconds. */
-export type OriginOptions = {
+export type OriginOptions = OriginTrust & {
   readonly url: string;
   readonly connectTimeout: number;
   readonly headersTimeout: number;
@@ -56,13 +66,23 @@ const MAX_DISMISSED_BYTES = 64 * 1024;
 /** How often in an idle time-out a body is looked at. */
 const LOOKS = 4;
 
-type AgentOptions = Pick<OriginOptions, "connectTimeout"> & { readonly secure: boolean };
+type AgentOptions = Pick<OriginOptions, "connectTimeout" | keyof OriginTrust> & { readonly secure: boolean };
 
-function createAgent({ secure, connectTimeout }: AgentOptions): http.Agent {
+/** A file that is not there fails the connection, not the process: the cache is then away. */
+function trustOf({ caFile, serverName }: OriginTrust): TlsConnectOptions {
+  return {
+    ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+}
+
+function createAgent({ secure, connectTimeout, ...trust }: AgentOptions): http.Agent {
   const options = { keepAlive: true, maxFreeSockets: MAX_IDLE_CONNECTIONS, timeout: KEEP_ALIVE_MS };
   const agent = secure ? new https.Agent(options) : new http.Agent(options);
+  const createSecure = agent.createConnection.bind(agent);
   const connect = secure
-    ? agent.createConnection.bind(agent)
+    ? (to: http.ClientRequestArgs, callback?: Parameters<typeof createSecure>[1]) =>
+        createSecure({ ...to, ...trustOf(trust) }, callback)
     : (to: http.ClientRequestArgs) => connectFrugally(to as TcpNetConnectOpts);
   agent.createConnection = (to, callback) => {
     const socket = connect(to, callback) as Socket;
@@ -97,12 +117,13 @@ function limitIdleTime(message: IncomingMessage, milliseconds: number): void {
   message.once("close", () => clearInterval(timer));
 }
 
-export function createOrigin({ url, connectTimeout, headersTimeout, idleTimeout }: OriginOptions): Origin {
+export function createOrigin(options: OriginOptions): Origin {
+  const { url, headersTimeout, idleTimeout } = options;
   const parsed = new URL(url);
   const { protocol, hostname, port } = urlToHttpOptions(parsed);
   const prefix = parsed.pathname.replace(/\/$/, "");
   const secure = protocol === "https:";
-  const agent = createAgent({ secure, connectTimeout });
+  const agent = createAgent({ ...options, secure });
   const open = secure ? https.request : http.request;
 
   function send({ method, path, headers, signal }: OriginRequest): Promise<OriginResponse> {

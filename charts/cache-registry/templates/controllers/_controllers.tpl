@@ -75,7 +75,7 @@ log:
   mountPath: /etc/cache-registry/registry-tls
   readOnly: true
 {{- end }}
-{{- include "cache-registry.secretVolumeMounts" (include "cache-registry.controllers.secrets" . | fromYamlArray) }}
+{{- include "cache-registry.secretVolumeMounts" (dict "names" (include "cache-registry.controllers.secrets" . | fromYamlArray)) }}
 {{- end }}
 
 {{- define "cache-registry.controllers.volumes" -}}
@@ -89,5 +89,5 @@ log:
     items:
       - { key: {{ .Values.registry.tls.caKey | quote }}, path: ca.crt }
 {{- end }}
-{{- include "cache-registry.secretVolumes" (include "cache-registry.controllers.secrets" . | fromYamlArray) }}
+{{- include "cache-registry.secretVolumes" (dict "names" (include "cache-registry.controllers.secrets" . | fromYamlArray)) }}
 {{- end }}

@@ -21,6 +21,13 @@ management: { host: 0.0.0.0, port: 8084 }
 registry:
   url: {{ include "cache-registry.registry.url" . | quote }}
   connectTimeout: {{ .Values.proxy.connectTimeout | quote }}
+  {{- if include "cache-registry.proxy.registryCa" . }}
+  caFile: /etc/cache-registry/registry-ca/ca.crt
+  {{- end }}
+  {{- if and .Values.registry.enabled .Values.registry.tls.enabled }}
+  # it is dialled by address
+  serverName: {{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}.{{ .Release.Namespace }}.svc
+  {{- end }}
 {{- if eq .Values.mode "mirror" }}
 hostsToml:
   {{- toYaml .Values.proxy.hostsToml | nindent 2 }}
@@ -94,9 +101,19 @@ log:
 {{- end }}
 {{- end }}
 
-{{- /* Names of the user's Secrets that are mounted whole. */}}
+{{- /* Names of the user's Secrets. Without trust only their authorities are on the nodes: no key of a client certificate. */}}
 {{- define "cache-registry.proxy.secrets" -}}
 {{- include "cache-registry.upstreamSecrets" (dict "root" . "trusted" .Values.proxy.upstreamCredentials) -}}
+{{- end }}
+
+{{- /* Where the authority of the registry's certificate is: name and key of a Secret, or nothing. */}}
+{{- define "cache-registry.proxy.registryCa" -}}
+{{- $registry := .Values.registry -}}
+{{- if and $registry.enabled $registry.tls.enabled $registry.tls.caKey -}}
+{{- toYaml (dict "name" (include "cache-registry.registry.tlsSecretName" .) "key" $registry.tls.caKey) -}}
+{{- else if and (not $registry.enabled) $registry.external.caSecret.name -}}
+{{- toYaml $registry.external.caSecret -}}
+{{- end -}}
 {{- end }}
 
 {{- define "cache-registry.proxy.volumeMounts" -}}
@@ -105,7 +122,12 @@ log:
   mountPath: {{ .Values.proxy.hostsToml.directory }}
   readOnly: true
 {{- end }}
-{{- include "cache-registry.secretVolumeMounts" (include "cache-registry.proxy.secrets" . | fromYamlArray) }}
+{{- if include "cache-registry.proxy.registryCa" . }}
+- name: registry-ca
+  mountPath: /etc/cache-registry/registry-ca
+  readOnly: true
+{{- end }}
+{{- include "cache-registry.secretVolumeMounts" (dict "names" (include "cache-registry.proxy.secrets" . | fromYamlArray)) }}
 {{- end }}
 
 {{- define "cache-registry.proxy.volumes" -}}
@@ -114,5 +136,16 @@ log:
 - name: certs
   hostPath: { path: {{ .Values.proxy.hostsToml.directory }}, type: DirectoryOrCreate }
 {{- end }}
-{{- include "cache-registry.secretVolumes" (include "cache-registry.proxy.secrets" . | fromYamlArray) }}
+{{- with include "cache-registry.proxy.registryCa" . | fromYaml }}
+# optional: without it the cache is away, and the proxy pulls from the upstreams; so a node can always start it
+- name: registry-ca
+  secret:
+    secretName: {{ .name | quote }}
+    defaultMode: 0440
+    optional: true
+    items:
+      - { key: {{ .key | quote }}, path: ca.crt }
+{{- end }}
+{{- $key := .Values.proxy.upstreamCredentials | ternary "" "ca.crt" }}
+{{- include "cache-registry.secretVolumes" (dict "key" $key "names" (include "cache-registry.proxy.secrets" . | fromYamlArray)) }}
 {{- end }}

@@ -114,7 +114,7 @@ log:
   mountPath: /etc/cache-registry/tls
   readOnly: true
 {{- end }}
-{{- include "cache-registry.secretVolumeMounts" (include "cache-registry.registry.secrets" . | fromYamlArray) }}
+{{- include "cache-registry.secretVolumeMounts" (dict "names" (include "cache-registry.registry.secrets" . | fromYamlArray)) }}
 {{- end }}
 
 {{- define "cache-registry.registry.volumes" -}}
@@ -155,5 +155,5 @@ log:
       - { key: tls.crt, path: tls.crt }
       - { key: tls.key, path: tls.key }
 {{- end }}
-{{- include "cache-registry.secretVolumes" (include "cache-registry.registry.secrets" . | fromYamlArray) }}
+{{- include "cache-registry.secretVolumes" (dict "names" (include "cache-registry.registry.secrets" . | fromYamlArray)) }}
 {{- end }}
