@@ -76,7 +76,8 @@ describe.each(CASES)("with %s", (_, values) => {
         const mount = volumeMounts.find(({ mountPath }) => file === mountPath || file.startsWith(`${mountPath}/`));
         expect([component, file, mount?.name]).toEqual([component, file, expect.any(String)]);
         const items = volumes.find(({ name }) => name === mount?.name)?.secret?.items as { path: string }[] | undefined;
-        if (items) expect(items.map(({ path }) => `${mount?.mountPath}/${path}`)).toContain(file);
+        const offered = items?.map(({ path }) => `${mount?.mountPath}/${path}`) ?? [file];
+        expect(offered).toContain(file);
       }
       expect(volumeMounts.map(({ name }) => name).sort()).toEqual(volumes.map(({ name }) => name).sort());
       expect(new Set(volumes.map(({ name }) => name)).size).toBe(volumes.length);
