@@ -33,14 +33,6 @@ const EXPOSURE: readonly Guard[] = [
     registry({ service: { exposeManagement: true } }),
     ["registry.service.type to NodePort or LoadBalancer"],
   ],
-  [
-    "TLS without an issuer",
-    {
-      registry: { tls: { enabled: true } },
-      certificates: { existingSecret: "own", caBundle: "Y2E=" },
-    },
-    ["registry.tls.existingSecret", "cert-manager"],
-  ],
 ];
 
 const EXTERNAL: readonly Guard[] = [
