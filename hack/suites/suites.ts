@@ -20,5 +20,5 @@ export const SUITES: readonly Suite[] = [
   { name: "tools", kind: "check", minutes: 40, run: ["hack/tools/main.ts"] },
   { name: "chart", kind: "vitest", minutes: 4, run: vitest("chart") },
   { name: "integration", kind: "vitest", minutes: 28, run: vitest("integration") },
-  { name: "e2e", kind: "vitest", minutes: 15, run: vitest("e2e") },
+  { name: "e2e", kind: "vitest", minutes: 20, run: vitest("e2e") },
 ];

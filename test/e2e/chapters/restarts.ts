@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { pod, waitUntil } from "../../../hack/stage/objects.ts";
+import { proxyMetric } from "../proxy-metrics.ts";
 import { onNode, type Scene } from "../scene.ts";
 
 const CACHED = "localhost:7439/docker.io/library";
@@ -54,8 +55,12 @@ export function restarts(scene: () => Scene): void {
     for (const name of await podsOf("registry")) await kill(name);
     stage.upstream.throttle(undefined);
     for (const { name } of nodes) await scene().running(`broken-${name}`);
+    const continued = await Promise.all(nodes.map((node) => proxyMetric(node, "proxy_continued_bodies_total")));
+    expect(
+      continued.reduce((sum, count) => sum + count),
+      "bodies that went on from the upstream",
+    ).toBeGreaterThan(0);
     await rolledOut("registry");
-    for (const { name } of nodes) await scene().ready(`docker.io/library/broken-${name}:1`);
     for (const { name } of nodes) await scene().deletePod(`broken-${name}`);
   });
 
@@ -65,7 +70,7 @@ export function restarts(scene: () => Scene): void {
     const before = await states();
     await stage.publish({ repository: "library/after", tag: "1" });
     await stage.cluster.restart("kube-apiserver");
-    await scene().apply(pod("after", "after:1"));
+    await scene().apply(pod("after", "after:1", { spec: { automountServiceAccountToken: false } }));
     expect((await scene().running("after")).spec.containers[0]?.image).toBe(`${CACHED}/after:1`);
     await scene().ready("docker.io/library/after:1");
     expect(await states()).toBe(before);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { deployment, pod, podOf, waitUntil } from "../../../hack/stage/objects.ts";
 import { ensureTools } from "../../../hack/tools/ensure.ts";
-import { metricOf } from "../../support/metrics-text.ts";
+import { proxyMetric } from "../proxy-metrics.ts";
 import { onNode, type Scene } from "../scene.ts";
 
 export function secondNode(scene: () => Scene): void {
@@ -25,10 +25,7 @@ export function secondNode(scene: () => Scene): void {
     const { probe = "probe" } = await ensureTools(["probe"], { log: () => undefined });
     for (const node of nodes()) {
       const get = (url: string) => node.run(probe, ["get", url]);
-      const served = async () =>
-        metricOf(await get("http://localhost:8084/metrics"), "cache_registry_http_requests_total", {
-          server: "proxy",
-        }) ?? 0;
+      const served = () => proxyMetric(node, "http_requests_total", { server: "proxy" });
       const before = await served();
       expect(JSON.parse(await get("http://localhost:7439/v2/docker.io/library/pair/manifests/1"))).toMatchObject({
         schemaVersion: 2,
