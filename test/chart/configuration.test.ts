@@ -85,6 +85,7 @@ describe("the webhook's configuration", () => {
         public: [],
         nodeCredentials: ["*.dkr.ecr.*.amazonaws.com", "*.azurecr.io", "*.pkg.dev", "gcr.io", "*.gcr.io"],
       },
+      privateImages: { mode: "skip", namespaces: [] },
       owners: {
         allow: [
           "apps/ReplicaSet",
@@ -140,6 +141,7 @@ describe("the controllers' configuration", () => {
       },
       expiryDelay: "30d",
       platforms: "auto",
+      privateImages: { mode: "skip", namespaces: [] },
       revisionsKept: 2,
       certificates: { mode: "certManager" },
       leaderElection: { enabled: true, name: "r-cache-registry-controllers" },

@@ -4,6 +4,7 @@
 {{- include "cache-registry.guardCertificates" . -}}
 {{- include "cache-registry.guardSecrets" . -}}
 {{- include "cache-registry.guardScaling" . -}}
+{{- include "cache-registry.guardPrivateImages" . -}}
 {{- if .Values.registry.enabled -}}
 {{- include "cache-registry.guardStorage" . -}}
 {{- include "cache-registry.guardPushes" . -}}
@@ -52,6 +53,17 @@
 {{- range list "registry" "webhook" "controllers" "proxy" -}}
 {{- if regexMatch "(?m)(^[ -]*password:)|(://[^/@\\s]*:[^/@\\s]+@)" (index $.Values . "config" | toYaml) -}}
 {{- fail (printf "%s.config holds a password, and values are no place for one: mount a Secret with %s.extraVolumes and name the file instead (passwordFile, urlFile)." . .) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "cache-registry.guardPrivateImages" -}}
+{{- if eq .Values.privateImages.mode "share" -}}
+{{- if not .Values.privateImages.namespaces -}}
+{{- fail "privateImages.mode is share: name the namespaces whose pull secrets may be read in privateImages.namespaces." -}}
+{{- end -}}
+{{- if and (not .Values.registry.enabled) (not (hasPrefix "https://" .Values.registry.external.managementUrl)) -}}
+{{- fail "privateImages.mode is share, and pull secrets never go over plain HTTP: registry.external.managementUrl must begin with https://." -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

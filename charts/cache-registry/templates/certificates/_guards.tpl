@@ -44,7 +44,7 @@
 {{- end }}
 
 {{- define "cache-registry.guardManagementTls" -}}
-{{- $share := eq (toString (.Values.privateImages | default dict).mode) "share" -}}
+{{- $share := eq .Values.privateImages.mode "share" -}}
 {{- if and .Values.registry.enabled $share (not (include "cache-registry.registry.managementTls" .)) -}}
 {{- fail "privateImages.mode is share, and pull secrets never go over plain HTTP: set registry.management.tls to auto or true." -}}
 {{- end -}}

@@ -35,6 +35,8 @@ registries:
 {{- end }}
 expiryDelay: {{ include "cache-registry.expiryDelay" . | quote }}
 platforms: {{ toJson .Values.controllers.platforms }}
+privateImages:
+  {{- toYaml .Values.privateImages | nindent 2 }}
 revisionsKept: {{ .Values.controllers.revisionsKept }}
 {{- with .Values.controllers.owner }}
 owner: {{ . | quote }}

@@ -32,7 +32,7 @@
 {{- /* HTTPS at the management port: "true", or nothing. */}}
 {{- define "cache-registry.registry.managementTls" -}}
 {{- $wanted := toString .Values.registry.management.tls -}}
-{{- $share := eq (toString (.Values.privateImages | default dict).mode) "share" -}}
+{{- $share := eq .Values.privateImages.mode "share" -}}
 {{- if and .Values.registry.enabled (or (eq $wanted "true") (and (eq $wanted "auto") $share)) }}true{{ end -}}
 {{- end }}
 

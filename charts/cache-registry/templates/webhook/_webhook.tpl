@@ -20,6 +20,8 @@ registriesWithCredentials:
 {{- end }}
 images:
   {{- toYaml .Values.webhook.images | nindent 2 }}
+privateImages:
+  {{- toYaml .Values.privateImages | nindent 2 }}
 owners:
   {{- toYaml .Values.webhook.owners | nindent 2 }}
 optIn: {{ eq (toString .Values.webhook.optIn) "pod" }}
