@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { stringify } from "yaml";
 import { ensureTools } from "../tools/ensure.ts";
+import { callManagement, type ManagementAddress, type ManagementRequest } from "./management-call.ts";
 import { IMAGE, type Stage } from "./stage.ts";
 
 const run = promisify(execFile);
@@ -27,10 +28,7 @@ export interface Release {
   /** The registry as this machine reaches it (its ClusterIP): `http://10.96.…:5000`. */
   registryUrl(): Promise<string>;
   /** A call of the registry's management API, with its token. */
-  management(
-    path: string,
-    init?: { readonly method?: string; readonly body?: unknown },
-  ): Promise<{ status: number; body: unknown }>;
+  management(path: string, init?: ManagementRequest): Promise<{ status: number; body: unknown }>;
   /** What the chart printed after the installation. */
   notes(): Promise<string>;
   uninstall(): Promise<void>;
@@ -72,7 +70,7 @@ export async function installRelease({
   ]);
   const selector = `app.kubernetes.io/instance=${name}`;
 
-  async function registryService(): Promise<{ host: string; token: string }> {
+  async function registryService(): Promise<ManagementAddress> {
     const [host, secrets] = await Promise.all([
       cluster.kubectl([
         "-n",
@@ -87,27 +85,20 @@ export async function installRelease({
       cluster.kubectl(["-n", namespace, "get", "secret", "-o", "json"]),
     ]);
     const { items } = JSON.parse(secrets) as { items: { metadata: { name: string }; data?: Record<string, string> }[] };
-    const secret = items.find((item) => item.metadata.name.endsWith("-management-token"));
-    return { host, token: Buffer.from(secret?.data?.token ?? "", "base64").toString() };
+    const find = (suffix: string) => items.find((item) => item.metadata.name.endsWith(suffix));
+    const read = (value = "") => Buffer.from(value, "base64").toString();
+    const token = read(find("-management-token")?.data?.token);
+    const certificate = find("-registry-tls");
+    if (!certificate) return { host, token };
+    const servername = certificate.metadata.name.replace(/-tls$/, "");
+    return { host, token, tls: { ca: read(certificate.data?.["ca.crt"]), servername } };
   }
 
   return {
     name,
     namespace,
     registryUrl: async () => `http://${(await registryService()).host}:5000`,
-    async management(path, { method = "GET", body } = {}) {
-      const { host, token } = await registryService();
-      const response = await fetch(`http://${host}:8081/api/v1${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      const text = await response.text();
-      return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
-    },
+    management: async (path, init) => callManagement(await registryService(), path, init),
     notes: async () => (await run(helm, ["get", "notes", ...target, name])).stdout,
     async uninstall() {
       await run(helm, ["uninstall", ...target, "--wait", "--timeout", "3m", name]);

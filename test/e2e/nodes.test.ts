@@ -1,14 +1,18 @@
-/** Two nodes, and trouble: upstreams that refuse or crawl, parts that are killed. One cluster, one release. */
+/** Two nodes, no cert-manager, and trouble: upstreams that refuse or crawl, parts that are killed. One cluster, one release. */
 import { describe } from "vitest";
 import { restarts } from "./chapters/restarts.ts";
 import { secondNode } from "./chapters/second-node.ts";
+import { SHORT_LIVED, selfManaged } from "./chapters/self-managed.ts";
 import { shapes } from "./chapters/shapes.ts";
 import { upstreamTrouble } from "./chapters/upstream-trouble.ts";
 import { useScene } from "./scene.ts";
 
 const scene = useScene({
   nodes: 2,
+  certManager: false,
   values: ({ upstreamUrl }) => ({
+    certificates: SHORT_LIVED,
+    registry: { management: { tls: true } },
     upstreams: [{ registry: "docker.io", endpoints: [upstreamUrl], tagTtl: "1s" }],
   }),
 });
@@ -21,6 +25,9 @@ describe("shapes of pods", () => {
 });
 describe("an upstream in trouble", () => {
   upstreamTrouble(scene);
+});
+describe("certificates without cert-manager", () => {
+  selfManaged(scene);
 });
 describe("killed and restarted", () => {
   restarts(scene);
