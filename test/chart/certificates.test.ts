@@ -8,6 +8,13 @@ interface Certificate extends Manifest {
   readonly spec: Record<string, unknown>;
 }
 
+interface Monitor extends Manifest {
+  readonly spec: {
+    readonly endpoints?: readonly object[];
+    readonly podMetricsEndpoints?: readonly { readonly scheme?: string }[];
+  };
+}
+
 interface Configuration extends Manifest {
   readonly webhooks: readonly [{ readonly clientConfig: { readonly caBundle?: string } }];
 }
@@ -209,6 +216,22 @@ describe("the registry's certificate", () => {
       optional: true,
       items: [{ key: "ca.crt", path: "ca.crt" }],
     });
+  });
+
+  it("is what Prometheus checks at that port, and only there", async () => {
+    const monitoring = { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } };
+    const manifests = await render({ ...at, values: { ...values, monitoring } });
+    const tlsConfig = { serverName: `${name}.n.svc`, ca: { secret: { name: `${name}-tls`, key: "ca.crt" } } };
+    const component = "__meta_kubernetes_service_label_app_kubernetes_io_component";
+    const https = { sourceLabels: [component], regex: "registry", targetLabel: "__scheme__", replacement: "https" };
+    expect(manifests.only<Monitor>("ServiceMonitor").spec.endpoints).toMatchObject([
+      { tlsConfig, relabelings: [https] },
+    ]);
+    const endpoints = manifests.ofKind<Monitor>("PodMonitor").flatMap(({ spec }) => spec.podMetricsEndpoints ?? []);
+    expect(endpoints.filter(({ scheme }) => scheme !== undefined)).toMatchObject([{ scheme: "https", tlsConfig }]);
+    const plain = await render({ ...at, values: { monitoring } });
+    expect(JSON.stringify(plain.only<Monitor>("ServiceMonitor").spec)).not.toMatch(/https|tlsConfig/);
+    expect(JSON.stringify(plain.ofKind<Monitor>("PodMonitor"))).not.toMatch(/https|tlsConfig/);
   });
 
   it("is not there without HTTPS", async () => {

@@ -37,3 +37,14 @@ metricRelabelings:
 {{- define "cache-registry.monitoring.of" -}}
 namespace="{{ .root.Release.Namespace }}",pod=~"{{ include "cache-registry.componentName" . }}-.+"
 {{- end }}
+
+{{- /* How Prometheus checks the registry's management port, where that is HTTPS. */}}
+{{- define "cache-registry.monitoring.registryTls" -}}
+{{- if include "cache-registry.registry.managementTls" . -}}
+tlsConfig:
+  serverName: {{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}.{{ .Release.Namespace }}.svc
+  {{- with .Values.registry.tls.caKey }}
+  ca: { secret: { name: {{ include "cache-registry.registry.tlsSecretName" $ | quote }}, key: {{ . | quote }} } }
+  {{- end }}
+{{- end -}}
+{{- end }}
