@@ -3,6 +3,11 @@ import { expect, it } from "vitest";
 import { pod, waitUntil } from "../../../hack/stage/objects.ts";
 import type { Scene } from "../scene.ts";
 
+interface Secret {
+  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
+  readonly data?: Readonly<Record<string, string>>;
+}
+
 /** Serial number of the certificate that the webhook serves now. */
 function serving(host: string): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -46,8 +51,19 @@ export function certificate(scene: () => Scene): void {
       "jsonpath={.items[0].spec.volumes[*].secret.secretName}",
     ]);
     const before = { serial: await serving(host), pods: await pods() };
+    const secret = async () =>
+      JSON.parse(await kubectl([...inNamespace, "get", "secret", volumes.trim(), "-o", "json"])) as Secret;
+    const old = await secret();
+    // The default: cert-manager is there, so the chart leaves certificates to it.
+    expect(old.metadata.annotations?.["cert-manager.io/certificate-name"]).toBe("cache-registry-webhook");
     // cert-manager makes a new one at once.
     await kubectl([...inNamespace, "delete", "secret", volumes.trim()]);
+    await waitUntil("a new certificate", async () => {
+      const made = await secret().catch(() => undefined);
+      return made?.data?.["tls.crt"] && made.data["tls.crt"] !== old.data?.["tls.crt"] ? true : undefined;
+    });
+    // The kubelet looks at a Secret about once a minute, and at once when something about the pod changes.
+    await kubectl([...inNamespace, "annotate", "--overwrite", "pods", ...selector, `e2e/look=${before.serial}`]);
     await waitUntil(
       "the new certificate to be served",
       async () => ((await serving(host)) !== before.serial ? true : undefined),
