@@ -1,0 +1,132 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { pod, waitUntil } from "../../../hack/stage/objects.ts";
+import type { Scene } from "../scene.ts";
+
+const DOMAIN = "cache-registry.enix.io";
+const OUR_HOST = '[host."http://127.0.0.1:7439"]';
+const PROXIES = "app.kubernetes.io/component=proxy";
+
+/** Every file below a folder with its bytes. */
+async function filesIn(folder: string): Promise<Record<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.map((entry) => [join(entry.parentPath, entry.name), entry.isFile()] as const);
+  const texts = paths.map(
+    async ([path, isFile]) => [path, isFile ? await readFile(path, "latin1") : "(folder)"] as const,
+  );
+  return Object.fromEntries(await Promise.all(texts));
+}
+
+/** What was on the node before the release. */
+let before: Record<string, string> = {};
+
+function stepsOf(scene: () => Scene) {
+  const kubectl = (...args: string[]) => scene().stage.cluster.kubectl(args);
+  const inNamespace = (...args: string[]) => kubectl("-n", scene().release.namespace, ...args);
+  const daemonSet = async () => (await inNamespace("get", "daemonset", "-l", PROXIES, "-o", "name")).trim();
+
+  async function starts(name: string, image: string): Promise<void> {
+    await scene().apply(pod(name, image));
+    const started = await scene().running(name);
+    expect(started.spec.containers[0]?.image).toBe(image);
+  }
+
+  return { inNamespace, daemonSet, starts };
+}
+
+/** Mode mirror: the stage's own hosts.toml for docker.io stands for one that a user wrote. */
+export function mirror(scene: () => Scene): void {
+  const { inNamespace, daemonSet, starts } = stepsOf(scene);
+
+  async function scaleRegistry(replicas: number): Promise<void> {
+    const selector = "app.kubernetes.io/component=registry";
+    await inNamespace("scale", "deployment", "-l", selector, `--replicas=${replicas}`);
+    await waitUntil(`${replicas} registry pods`, async () => {
+      const path = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
+      const ready = await inNamespace("get", "pods", "-l", selector, "-o", path);
+      return ready === (replicas === 0 ? "" : "True") ? true : undefined;
+    });
+  }
+
+  it("writes hosts.toml on the node: the proxy first, then what a user wrote, which is kept", async () => {
+    const { certsDir } = scene().stage.cluster;
+    before = await filesIn(certsDir);
+    const usersFile = join(certsDir, "docker.io", "hosts.toml");
+    expect(before[usersFile]).toContain(scene().stage.upstreamUrl);
+    await scene().install();
+    const after = await filesIn(certsDir);
+    const hosts = [...(after[usersFile] ?? "").matchAll(/^\[host\..*\]$/gm)].map(([header]) => header);
+    expect(hosts).toEqual([OUR_HOST, `[host."${scene().stage.upstreamUrl}"]`]);
+    expect(after[`${usersFile}.before-cache-registry`]).toBe(before[usersFile]);
+    expect(after[join(certsDir, "_default", "hosts.toml")]).toContain(OUR_HOST);
+  });
+
+  it("pulls a pod's image through the cache, leaves the pod as it is, and records the image", async () => {
+    const { stage, release } = scene();
+    await stage.publish({ repository: "library/mirror-a", tag: "1", layerBytes: 1 << 20 });
+    stage.upstream.reset();
+    await starts("mirror-a", "mirror-a:1");
+    const { metadata } = await scene().pod("mirror-a");
+    expect(metadata.labels?.[`${DOMAIN}/managed`]).toBe("true");
+    expect(metadata.annotations?.[`${DOMAIN}/original-images`]).toBeUndefined();
+    await waitUntil("the CachedImage to be Ready", async () => {
+      const image = await scene().cachedImage("docker.io/library/mirror-a:1");
+      return image?.status?.phase === "Ready" && image.status.usedBy?.count === 1 ? true : undefined;
+    });
+    expect(Object.values(scene().upstreamGets("library/mirror-a", "blobs"))).toEqual([1, 1, 1]);
+    const tags = await fetch(`${await release.registryUrl()}/v2/docker.io/library/mirror-a/tags/list`);
+    expect(await tags.json()).toMatchObject({ tags: ["1"] });
+    const readyz = await (await fetch(`http://${stage.cluster.bridgeAddress}:8084/readyz?verbose`)).text();
+    expect(readyz).toContain("[+] hosts.toml: ok");
+    expect(readyz).toContain("[+] containerd: ok");
+  });
+
+  it("starts the pod again with the upstream off, after the node forgot the image", async () => {
+    const { stage } = scene();
+    await scene().apply(pod("mirror-holder", "mirror-a:1", { spec: { schedulingGates: [{ name: "e2e/held" }] } }));
+    await scene().deletePod("mirror-a");
+    await stage.upstream.off();
+    await stage.cluster.removeImage("docker.io/library/mirror-a:1");
+    await starts("mirror-a2", "mirror-a:1");
+    await stage.upstream.on();
+    await scene().deletePod("mirror-a2");
+    await scene().deletePod("mirror-holder");
+  });
+
+  it("starts pods with the cache down, and with the proxy down as well", async () => {
+    const { stage } = scene();
+    for (const tag of ["1", "2"]) await stage.publish({ repository: "library/mirror-b", tag });
+    await scaleRegistry(0);
+    await starts("mirror-b1", "mirror-b:1");
+    const nobody = (value: string) => `{"spec":{"template":{"spec":{"nodeSelector":{"e2e/nobody":${value}}}}}}`;
+    await inNamespace("patch", await daemonSet(), "--type=strategic", "-p", nobody('"yes"'));
+    await waitUntil("the proxy to be gone", async () =>
+      (await inNamespace("get", "pods", "-l", PROXIES, "-o", "name")) === "" ? true : undefined,
+    );
+    stage.upstream.reset();
+    await starts("mirror-b2", "mirror-b:2");
+    expect(Object.keys(scene().upstreamGets("library/mirror-b", "blobs")).length).toBeGreaterThan(0);
+    await inNamespace("patch", await daemonSet(), "--type=strategic", "-p", nobody("null"));
+    await scaleRegistry(1);
+    await inNamespace("rollout", "status", await daemonSet(), "--timeout=90s");
+    for (const name of ["mirror-b1", "mirror-b2"]) await scene().deletePod(name);
+  });
+}
+
+/** Comes last: nothing is left of the release. */
+export function mirrorRemoved(scene: () => Scene): void {
+  const { inNamespace, daemonSet, starts } = stepsOf(scene);
+
+  it("restores the node's files byte by byte, and then everything else can go", async () => {
+    const { stage, release } = scene();
+    await inNamespace("set", "env", await daemonSet(), "CREG_HOSTSTOML__ENABLED=false");
+    await inNamespace("rollout", "status", await daemonSet(), "--timeout=90s");
+    expect(await filesIn(stage.cluster.certsDir)).toEqual(before);
+    await release.uninstall();
+    await inNamespace("delete", await daemonSet(), "--wait=true");
+    await stage.publish({ repository: "library/mirror-c", tag: "1" });
+    await starts("mirror-c", "mirror-c:1");
+    await scene().deletePod("mirror-c");
+  });
+}
