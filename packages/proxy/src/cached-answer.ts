@@ -10,7 +10,7 @@ import { type CacheAnswer, type CacheClient, CacheUnavailableError } from "./cac
 import { cachePath } from "./cache-path.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { Continuation } from "./continuation.ts";
-import { endToEnd, headersForCache } from "./headers.ts";
+import { endToEnd, type HeaderValues, headersForCache } from "./headers.ts";
 
 /** Why the cache is passed by; a metric's label. */
 export type PassedBy = "open" | "connect" | "broken" | "timeout" | "server" | "rate-limited" | "not-found" | "invalid";
@@ -48,6 +48,15 @@ async function readManifest({ body, headers }: CacheAnswer, reference: string): 
   return bytes;
 }
 
+/**
+ * The cache's challenge is none to a client that asks for another registry: its answer would be the credentials of that
+ * one. Without a challenge containerd goes there by itself.
+ */
+function headersFor(request: ContentRequest, answer: CacheAnswer): HeaderValues {
+  const { "www-authenticate": challenge, ...headers } = endToEnd(answer.headers);
+  return challenge !== undefined && isForCache(request) ? { ...headers, "www-authenticate": challenge } : headers;
+}
+
 export function createCachedAnswers({ cache, breaker, continuation }: CachedAnswersOptions): CachedAnswers {
   async function ask(request: ContentRequest): Promise<CacheAnswer> {
     const { method, resource, target, query, signal } = request;
@@ -66,7 +75,7 @@ export function createCachedAnswers({ cache, breaker, continuation }: CachedAnsw
   async function passOn(request: ContentRequest, answer: CacheAnswer): Promise<Answer> {
     const { method, resource } = request;
     const { statusCode: status, body } = answer;
-    const headers = endToEnd(answer.headers);
+    const headers = headersFor(request, answer);
     if (method === "HEAD" || status === 304) {
       dismiss(answer);
       return { status, headers };

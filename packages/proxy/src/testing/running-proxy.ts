@@ -3,7 +3,7 @@ import {
   createScriptedRegistry,
   type ScriptedRegistry,
 } from "@cache-registry/registry-client/testing/scripted-registry";
-import { silentLogger } from "@cache-registry/runtime/logger";
+import { createLogger } from "@cache-registry/runtime/logger";
 import { composeProxy } from "../compose.ts";
 import { ProxyConfig } from "../config.ts";
 
@@ -22,6 +22,8 @@ export type RunningProxy = {
   readonly upstream: ScriptedRegistry;
   ask(path: string, options?: AskOptions): Promise<Reply>;
   metrics(): Promise<string>;
+  /** Everything that it logged, at the lowest level. */
+  log(): string;
   close(): Promise<void>;
 };
 
@@ -57,7 +59,13 @@ export async function startProxy(config: object = {}): Promise<RunningProxy> {
     ],
     ...config,
   });
-  const { listeners, services, metrics } = await composeProxy(parsed, silentLogger());
+  const lines: string[] = [];
+  const logger = createLogger({
+    component: "proxy",
+    level: "trace",
+    destination: { write: (line) => void lines.push(line) },
+  });
+  const { listeners, services, metrics } = await composeProxy(parsed, logger);
   for (const service of services) await service.start?.(AbortSignal.timeout(10_000));
   const url = listeners.bound[0]?.url ?? "";
   return {
@@ -66,6 +74,7 @@ export async function startProxy(config: object = {}): Promise<RunningProxy> {
     upstream,
     ask: (path, options) => ask(url, path, options),
     metrics: () => metrics.text(),
+    log: () => lines.join(""),
     async close() {
       for (const service of services.toReversed()) await service.stop?.();
       await Promise.all([cache.stop(), upstream.stop()]);
