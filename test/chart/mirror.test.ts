@@ -51,6 +51,19 @@ describe("mode mirror", () => {
     expect(await refusal({ values: { mode: "mirror", proxy: { hostsToml: { folder: "/x" } } } })).toContain("folder");
   });
 
+  it("gives containerd's socket to the container that writes, and only where that is asked for", async () => {
+    const criSocket = "/run/containerd/containerd.sock";
+    const manifests = await render({ values: { mode: "mirror", proxy: { hostsToml: { criSocket } } } });
+    const probe = { criSocket, resultFile: "/tmp/probe-pull.json" };
+    expect(manifests.config("proxy")).toMatchObject({ hostsToml: { probe } });
+    const mounts = (container: Container | undefined) => container?.volumeMounts.map(({ mountPath }) => mountPath);
+    expect(mounts(manifests.pod("proxy").initContainers?.[0])).toContain(criSocket);
+    expect(mounts(manifests.container("proxy"))).not.toContain(criSocket);
+    const without = await render({ values: { mode: "mirror" } });
+    expect(without.config("proxy").hostsToml).not.toHaveProperty("probe");
+    expect(without.pod("proxy").volumes.map(({ name }) => name)).not.toContain("cri-socket");
+  });
+
   it("is the only one that touches the node's files", async () => {
     const pod = (await render()).pod("proxy");
     expect(pod.initContainers).toBeUndefined();

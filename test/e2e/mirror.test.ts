@@ -8,7 +8,13 @@ const scene = useScene({
   install: false,
   values: ({ cluster }) => ({
     mode: "mirror",
-    proxy: { hostsToml: { directory: cluster.certsDir, registries: ["docker.io", "_default"] } },
+    proxy: {
+      hostsToml: {
+        directory: cluster.certsDir,
+        registries: ["docker.io", "_default"],
+        criSocket: cluster.containerdSocket,
+      },
+    },
   }),
 });
 

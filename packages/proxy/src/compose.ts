@@ -13,7 +13,7 @@ import { createCircuitBreaker } from "./circuit-breaker.ts";
 import type { ProxyConfig } from "./config.ts";
 import { createContinuation } from "./continuation.ts";
 import { createFailover } from "./failover.ts";
-import { hostsTomlOf } from "./hosts-toml/command.ts";
+import { hostsTomlOf, readProbeResult } from "./hosts-toml/command.ts";
 import { createHostsTomlStatus } from "./hosts-toml/hosts-toml-status.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import { processesListening } from "./listening-processes.ts";
@@ -71,7 +71,8 @@ export async function composeProxy(config: ProxyConfig, logger: Logger): Promise
   });
   const { enabled, directory } = config.hostsToml;
   const hostsToml = enabled ? hostsTomlOf(config) : undefined;
-  const mirror = createHostsTomlStatus({ hostsToml, directory, health, metrics, logger });
+  const probed = () => readProbeResult(config);
+  const mirror = createHostsTomlStatus({ hostsToml, directory, probed, health, metrics, logger });
   const app = { failover, targets, logger, metrics, accessLog: config.log.access, onMirrored: mirror.mirrored };
   const listeners = createListeners({ ...config.listen, createApp: () => createApp(app), logger });
   health.addCheck({ name: "update", check: () => whyNotAlone(config) });

@@ -57,6 +57,13 @@ export const ProxyConfig = z.strictObject({
       .prefault([DEFAULT_FOLDER])
       .describe("Registries to lead here; _default: all that have no folder of their own")
       .meta({ allowed: `list of registries such as docker.io, or ${DEFAULT_FOLDER}` }),
+    probe: z
+      .strictObject({
+        criSocket: filePath().describe("Socket of containerd: --write-hosts-toml has it pull by the files it wrote"),
+        resultFile: filePath().describe("Where --write-hosts-toml leaves the result, and the proxy finds it"),
+      })
+      .optional()
+      .describe("Verify that containerd reads the files; without, the first pull that comes by them shows it"),
   }),
   upstreams: upstreamListSchema
     .prefault([])

@@ -89,6 +89,7 @@ export function mirror(scene: () => Scene): void {
     await stage.upstream.off();
     await stage.cluster.removeImage("docker.io/library/mirror-a:1");
     await starts("mirror-a2", "mirror-a:1");
+    expect((await scene().pod("mirror-a2")).status.phase).toBe("Running");
     await stage.upstream.on();
     await scene().deletePod("mirror-a2");
     await scene().deletePod("mirror-holder");

@@ -30,7 +30,10 @@ registry:
   {{- end }}
 {{- if eq .Values.mode "mirror" }}
 hostsToml:
-  {{- toYaml .Values.proxy.hostsToml | nindent 2 }}
+  {{- toYaml (omit .Values.proxy.hostsToml "criSocket") | nindent 2 }}
+  {{- with .Values.proxy.hostsToml.criSocket }}
+  probe: { criSocket: {{ . | quote }}, resultFile: /tmp/probe-pull.json }
+  {{- end }}
 {{- end }}
 {{- with include "cache-registry.upstreams" (dict "root" . "trusted" .Values.proxy.upstreamCredentials) }}
 upstreams:
@@ -96,8 +99,14 @@ log:
     - name: config
       mountPath: /etc/cache-registry/config
       readOnly: true
+    - name: tmp
+      mountPath: /tmp
     - name: certs
       mountPath: {{ .Values.proxy.hostsToml.directory }}
+    {{- with .Values.proxy.hostsToml.criSocket }}
+    - name: cri-socket
+      mountPath: {{ . }}
+    {{- end }}
 {{- end }}
 {{- end }}
 
@@ -135,6 +144,10 @@ log:
 # containerd's config_path alone, nothing else of the node
 - name: certs
   hostPath: { path: {{ .Values.proxy.hostsToml.directory }}, type: DirectoryOrCreate }
+{{- with .Values.proxy.hostsToml.criSocket }}
+- name: cri-socket
+  hostPath: { path: {{ . }}, type: Socket }
+{{- end }}
 {{- end }}
 {{- with include "cache-registry.proxy.registryCa" . | fromYaml }}
 # optional: without it the cache is away, and the proxy pulls from the upstreams; so a node can always start it

@@ -1,6 +1,8 @@
+import { readFile, writeFile } from "node:fs/promises";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { ProxyConfig } from "../config.ts";
 import { createHostsToml, type HostsToml, type Report, troubleOf } from "./hosts-toml.ts";
+import { type ProbeResult, probePull } from "./probe-pull.ts";
 
 /** Something was left alone, because somebody else has changed it. */
 const EXIT_LEFT_ALONE = 3;
@@ -28,8 +30,20 @@ function logReport(logger: Logger, report: Report): void {
  */
 export async function writeHostsToml(config: ProxyConfig, logger: Logger): Promise<number> {
   const files = hostsTomlOf(config);
-  logReport(logger, config.hostsToml.enabled ? await files.apply() : await files.remove());
+  const { enabled, directory, probe } = config.hostsToml;
+  logReport(logger, enabled ? await files.apply() : await files.remove());
+  if (!enabled || !probe) return 0;
+  const result = await probePull({ socket: probe.criSocket, directory });
+  logger[result.verified ? "info" : "warn"]({ directory, ...result }, "probe pull of containerd");
+  await writeFile(probe.resultFile, JSON.stringify(result));
   return 0;
+}
+
+/** What the writer found out, of another process of this pod. Undefined: nothing. */
+export async function readProbeResult({ hostsToml: { probe } }: ProxyConfig): Promise<ProbeResult | undefined> {
+  if (!probe) return undefined;
+  const text = await readFile(probe.resultFile, "utf8").catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as ProbeResult);
 }
 
 /** `--remove-hosts-toml`: 0 when nothing of ours is left, 3 when files were left alone that somebody else changed. */

@@ -3,6 +3,7 @@ import type { Service } from "@cache-registry/runtime/lifecycle";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { type HostsToml, troubleOf } from "./hosts-toml.ts";
+import type { ProbeResult } from "./probe-pull.ts";
 
 export type HostsTomlStatus = Service & {
   /** A request came by `?ns=`: containerd reads the files. */
@@ -13,6 +14,8 @@ export type HostsTomlStatusOptions = {
   /** Undefined: the proxy does not look after such files. */
   readonly hostsToml: HostsToml | undefined;
   readonly directory: string;
+  /** Of a probe pull, where there was one. */
+  readonly probed: () => Promise<ProbeResult | undefined>;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -20,7 +23,7 @@ export type HostsTomlStatusOptions = {
 
 /** Writes the files at the start where that is still to be done, and says how they stand ever after. */
 export function createHostsTomlStatus(options: HostsTomlStatusOptions): HostsTomlStatus {
-  const { hostsToml, directory, health, metrics, logger } = options;
+  const { hostsToml, directory, probed, health, metrics, logger } = options;
   let seen = false;
   const requests = metrics.counter({
     name: "proxy_mirror_requests_total",
@@ -36,11 +39,23 @@ export function createHostsTomlStatus(options: HostsTomlStatusOptions): HostsTom
         for (const [registry, { state }] of await hostsToml.inspect()) gauge.set({ registry, state }, 1);
       },
     });
-    const unseen = `no pull has come from containerd yet; it does when its config_path is ${directory}`;
+    metrics.gauge({
+      name: "proxy_hosts_toml_verified",
+      help: "1 when a pull has come from containerd by its hosts.toml, a probe or another",
+      collect: async (gauge) => gauge.set((await whyUnverified()) === undefined ? 1 : 0),
+    });
     // The cache is passed by at the worst, so neither makes the proxy unready.
     health.addCheck({ name: "hosts.toml", warnOnly: true, check: async () => troubleOf(await hostsToml.inspect()) });
-    health.addCheck({ name: "containerd", warnOnly: true, check: () => (seen ? undefined : unseen) });
+    health.addCheck({ name: "containerd", warnOnly: true, check: whyUnverified });
   }
+
+  async function whyUnverified(): Promise<string | undefined> {
+    if (seen) return undefined;
+    const { verified, why } = (await probed()) ?? { verified: false };
+    const unseen = `no pull has come from containerd yet; it does when its config_path is ${directory}`;
+    return verified ? undefined : (why ?? unseen);
+  }
+
   return {
     name: "hosts.toml",
     async start() {
