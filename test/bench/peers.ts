@@ -61,7 +61,12 @@ async function startProgram({ name, dir, program, args, port, ready, environment
 
 let built: Promise<string> | undefined;
 
-/** Once for all peers of the run; gone with this process. */
+/** The bundled program: built once for all of the run, gone with this process. */
+export async function bundledMain(): Promise<string> {
+  built ??= build();
+  return join(await built, "main.js");
+}
+
 async function build(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "creg-bench-bundle-"));
   process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
@@ -78,8 +83,7 @@ export type OurOptions = { readonly dir: string; readonly upstream?: string };
 /** Our registry as in the image: bundled, production, everything else by default; `up/` is the upstream. */
 export async function startOurs({ dir, upstream }: OurOptions): Promise<OurPeer> {
   await mkdir(dir, { recursive: true });
-  built ??= build();
-  const main = join(await built, "main.js");
+  const main = await bundledMain();
   const [port, management] = [await freePort(), await freePort()];
   const data = ourData(dir);
   const file = join(dir, "registry.yaml");
@@ -95,18 +99,21 @@ export async function startOurs({ dir, upstream }: OurOptions): Promise<OurPeer>
     upstreamPolicy: "listed",
   };
   await writeFile(file, stringify(configuration));
-  // The flags of the image; BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes.
-  const options = (process.env.BENCH_NODE_OPTIONS ?? "--max-semi-space-size=8").split(" ").filter(Boolean);
   const peer = await startProgram({
     name: "cache-registry",
     dir,
     program: process.execPath,
-    args: [...options, main, "registry", "--config", file],
+    args: [...nodeOptions(), main, "registry", "--config", file],
     port,
     ready: `http://127.0.0.1:${management}/readyz`,
     environment: { NODE_ENV: "production", NODE_NO_WARNINGS: "1" },
   });
   return { ...peer, management: `http://127.0.0.1:${management}` };
+}
+
+/** The flags of the image; BENCH_NODE_OPTIONS: --cpu-prof and the like, to see where the time goes. */
+export function nodeOptions(): string[] {
+  return (process.env.BENCH_NODE_OPTIONS ?? "--max-semi-space-size=8").split(" ").filter(Boolean);
 }
 
 /** Where its content is, so that it can be there before the start. */

@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Figure } from "./measure.ts";
+import { admission } from "./paths/admission.ts";
 import { coldImage } from "./paths/cold-image.ts";
 import { collection } from "./paths/collection.ts";
 import { firstByte } from "./paths/first-byte.ts";
@@ -27,7 +28,7 @@ const PATHS: Readonly<Record<string, (scene: Scene) => Promise<Figure[]>>> = {
   "first-byte": firstByte,
 };
 /** With processes and data of their own. */
-const ALONE: Readonly<Record<string, () => Promise<Figure[]>>> = { start, listing, collection, memory };
+const ALONE: Readonly<Record<string, () => Promise<Figure[]>>> = { start, listing, collection, memory, admission };
 /** A run that hangs is ended: it must never hold up more than itself. */
 const LIMIT_MS = 20 * 60_000;
 

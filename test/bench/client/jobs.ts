@@ -1,3 +1,5 @@
+import type { Arrivals } from "./arrivals.ts";
+
 /** What the client process can be asked to do. Its answer to each is a list of numbers, as the job says. */
 export type Job =
   /** Downloads `each` times per connection, one after the other, on kept connections → [seconds, body bytes]. */
@@ -25,6 +27,8 @@ export type Job =
   | { readonly kind: "stream"; readonly base: string; readonly repository: string; readonly mebibytes: number }
   /** Asks for each in turn, with so many milliseconds between → the milliseconds of each answer. */
   | { readonly kind: "latencies"; readonly urls: readonly string[]; readonly seconds: number; readonly pause: number }
+  /** Posts at random moments, so many per second → the milliseconds of each answer, from the moment that it was due. */
+  | ({ readonly kind: "arrivals" } & Arrivals)
   /** Reads very slowly for so many seconds → [bytes taken, connections refused]. */
   | { readonly kind: "slowReaders"; readonly url: string; readonly connections: number; readonly seconds: number }
   /** A new connection, one GET → [milliseconds until the first byte of the body]. */

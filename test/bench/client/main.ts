@@ -1,4 +1,5 @@
 /** The client process: it has a core to itself where the machine has two, and never shares a heap with what it measures. */
+import { arrivals } from "./arrivals.ts";
 import { download, firstByte, pull, requests } from "./download.ts";
 import type { Answer, Job } from "./jobs.ts";
 import { latencies } from "./latency.ts";
@@ -18,6 +19,8 @@ function run(job: Job): Promise<number[]> {
       return streamPush(job);
     case "latencies":
       return latencies(job);
+    case "arrivals":
+      return arrivals(job);
     case "slowReaders":
       return slowReaders(job);
     case "pull":
