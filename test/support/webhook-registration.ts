@@ -45,8 +45,12 @@ export function askApi(
   });
 }
 
-/** Makes the API server ask the webhook as the chart does, for every namespace; returns once it does. */
-export async function registerWebhook(server: ApiServer, webhook: WebhookProcess): Promise<void> {
+/** Makes the API server ask the webhook as the chart does, for all namespaces but these; returns once it does. */
+export async function registerWebhook(
+  server: ApiServer,
+  webhook: WebhookProcess,
+  exceptNamespaces: readonly string[] = [],
+): Promise<void> {
   const rule = { apiGroups: [""], apiVersions: ["v1"], scope: "Namespaced" };
   const configuration = {
     apiVersion: "admissionregistration.k8s.io/v1",
@@ -61,6 +65,11 @@ export async function registerWebhook(server: ApiServer, webhook: WebhookProcess
           { ...rule, operations: ["CREATE"], resources: ["pods"] },
           { ...rule, operations: ["UPDATE"], resources: ["pods/ephemeralcontainers"] },
         ],
+        namespaceSelector: {
+          matchExpressions: [
+            { key: "kubernetes.io/metadata.name", operator: "NotIn", values: ["kube-system", ...exceptNamespaces] },
+          ],
+        },
         // A webhook that does not answer fails the test.
         failurePolicy: "Fail",
         timeoutSeconds: 10,
@@ -71,7 +80,10 @@ export async function registerWebhook(server: ApiServer, webhook: WebhookProcess
     ],
   };
   const args = [`--kubeconfig=${server.kubeconfig}`, "apply", "-f", "-"];
-  const { status, stderr } = spawnSync(server.kubectl, args, { input: JSON.stringify(configuration) });
+  const { status, stderr } = spawnSync(server.kubectl, args, {
+    input: JSON.stringify(configuration),
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`the webhook was not registered: ${stderr}`);
   const access = accessOf(server);
   const pod = { metadata: { generateName: "probe-" }, spec: { containers: [{ name: "a", image: "nginx" }] } };

@@ -52,7 +52,7 @@ function fits(annotations: Annotations): boolean {
 }
 
 function withTexts(annotations: Annotations, texts: Readonly<Record<string, string | undefined>>): Annotations {
-  const rest = Object.entries(annotations).filter(([key]) => !(key in texts));
+  const rest = Object.entries(annotations).filter(([key]) => !Object.hasOwn(texts, key));
   const added = Object.entries(texts).filter((entry): entry is [string, string] => entry[1] !== undefined);
   return Object.fromEntries([...rest, ...added]);
 }

@@ -50,7 +50,7 @@ function randomContainer(random: Random, name: string) {
 
 function randomPod(random: Random): unknown {
   const annotations = {
-    ...(random.chance(0.3) ? { "a/b~c": "x", image: "nginx" } : {}),
+    ...(random.chance(0.3) ? { "a/b~c": "x", image: "nginx", constructor: "y", toString: "z" } : {}),
     ...(random.chance(0.2)
       ? { [ORIGINAL_IMAGES_ANNOTATION]: random.pick(["{}", "{", '{"c0": "forged"}', '{"gone":"x"}']) }
       : {}),
