@@ -3,6 +3,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { isSameConfig } from "@cache-registry/runtime/secret";
 import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import { observeClientCertificates } from "./client-certificates.ts";
 import { proxyFromEnvironment } from "./forward-proxy/forward-proxy.ts";
 import { createLiveClient } from "./live-client.ts";
 import { createTargetResolver, type TargetResolver } from "./target.ts";
@@ -51,6 +52,7 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
   const traffic = createTraffic({ metrics, logger, isListed: isKnown });
   const showChecks = createUpstreamChecks(options.health, traffic);
   showChecks(settings.upstreams);
+  observeClientCertificates(metrics, () => current.upstreams);
   const live = createLiveClient<UpstreamSettings>(
     ({ upstreams, upstreamPolicy: policy, airGapped = false }) =>
       createUpstreamClient({ upstreams, policy, airGapped, metrics, traffic, logger, proxyFor }),
