@@ -13,7 +13,12 @@ import { COMPONENTS, type Manifests } from "./manifests.ts";
 
 const FOLDER = join(CHART, "examples");
 const FILES = readdirSync(FOLDER);
-const SCHEMAS = { registry: RegistryConfig, webhook: WebhookConfig, controllers: ControllersConfig, proxy: ProxyConfig };
+const SCHEMAS = {
+  registry: RegistryConfig,
+  webhook: WebhookConfig,
+  controllers: ControllersConfig,
+  proxy: ProxyConfig,
+};
 
 function valuesOf(file: string): Record<string, unknown> {
   return parse(readFileSync(join(FOLDER, file), "utf8")) as Record<string, unknown>;

@@ -9,7 +9,10 @@ interface NetworkPolicy extends Manifest {
   readonly spec: {
     readonly podSelector: { readonly matchLabels: Readonly<Record<string, string>> };
     readonly policyTypes: readonly string[];
-    readonly ingress: readonly { readonly ports: readonly { readonly port: number }[]; readonly from?: readonly Peer[] }[];
+    readonly ingress: readonly {
+      readonly ports: readonly { readonly port: number }[];
+      readonly from?: readonly Peer[];
+    }[];
     readonly egress?: readonly unknown[];
   };
 }

@@ -54,7 +54,7 @@ describe("the chart", () => {
         "app.kubernetes.io/managed-by": "Helm",
         "helm.sh/chart": "cache-registry-0.1.0",
       });
-      expect(COMPONENTS).toContain(componentOf(one));
+      expect([...COMPONENTS, "test"]).toContain(componentOf(one));
     }
     for (const { spec, ...workload } of manifests.workloads()) {
       expect(spec.selector.matchLabels).toEqual({
