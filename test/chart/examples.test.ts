@@ -37,7 +37,7 @@ describe("the example values", () => {
 
   it("are those that the README names", () => {
     const readme = readFileSync(join(CHART, "README.md"), "utf8");
-    const named = [...readme.matchAll(/\(examples\/([a-z-]+\.yaml)\)/g)].map(([, file]) => file);
+    const named = [...readme.matchAll(/\(examples\/([a-z-]+\.yaml)\)/g)].map(([, file = ""]) => file);
     expect(named.toSorted()).toEqual(FILES.toSorted());
   });
 
