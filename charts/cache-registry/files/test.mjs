@@ -25,7 +25,9 @@ async function content(path, expected) {
   const bytes = Buffer.from(await answer.arrayBuffer());
   const digest = expected ?? answer.headers.get("docker-content-digest") ?? "none";
   const [algorithm] = digest.split(":");
-  const found = `${algorithm}:${createHash(algorithm === "sha512" ? "sha512" : "sha256").update(bytes).digest("hex")}`;
+  const found = `${algorithm}:${createHash(algorithm === "sha512" ? "sha512" : "sha256")
+    .update(bytes)
+    .digest("hex")}`;
   if (found !== digest) throw new Error(`${path}: the content is ${found}, not ${digest}`);
   console.log(`${path}: ${bytes.length} bytes, ${digest} (${answer.headers.get("cache-status") ?? "no cache status"})`);
   return { bytes, digest };
