@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { CHART, helm, render } from "./helm.ts";
+import { render } from "./helm.ts";
 import type { Manifest } from "./manifests.ts";
 
 describe("the proxy", () => {
@@ -66,41 +66,5 @@ describe("uninstalling", () => {
       .filter(Boolean);
     expect(referenced).toEqual(["r-cache-registry-proxy"]);
     expect(pod.serviceAccountName).toBe("r-cache-registry-proxy");
-  });
-
-  it("is explained after installing, with the command that removes all that is kept", async () => {
-    const args = [
-      "install",
-      "r",
-      CHART,
-      "--namespace",
-      "n",
-      "--dry-run=client",
-      "--set",
-      "certificates.mode=certManager",
-    ];
-    const { output, errors } = await helm(args);
-    expect(errors).toBe("");
-    const notes = output.slice(output.indexOf("NOTES:"));
-    expect(notes).toContain("kubectl get cachedimages");
-    expect(notes).toContain("localhost:7439/docker.io/library/busybox");
-    expect(notes).toContain("registry.persistence is off");
-    const command = notes.split("\n").find((line) => line.includes("kubectl --namespace n delete")) ?? "";
-    const manifests = await render({ release: "r", namespace: "n" });
-    const namespaced = manifests.all.filter((one) => kept(one) && one.metadata.namespace !== undefined);
-    // besides what Helm keeps: what others made at run time, for the release
-    const made = [
-      "lease/r-cache-registry-controllers",
-      "secret/r-cache-registry-webhook-ca",
-      "secret/r-cache-registry-webhook-tls",
-    ];
-    const named = command
-      .trim()
-      .split(" ")
-      .filter((word) => word.includes("/"));
-    expect(named.sort()).toEqual(
-      [...namespaced.map(({ kind, metadata }) => `${kind.toLowerCase()}/${metadata.name}`), ...made].sort(),
-    );
-    expect(command).toContain("--ignore-not-found");
   });
 });

@@ -1,5 +1,6 @@
 /** `cache-registry restore` against a real API server: after `helm uninstall`, and as the chart's hook runs it. */
 import { execFile } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
@@ -7,13 +8,14 @@ import { CUSTOM_RESOURCE_DEFINITIONS } from "../../packages/kube/src/custom-reso
 import type { KubeObject } from "../../packages/kube/src/object.ts";
 import {
   CONFIG_MAPS,
+  DAEMON_SETS,
   MUTATING_WEBHOOK_CONFIGURATIONS,
   NAMESPACES,
   PODS,
   type Resource,
   SERVICES,
 } from "../../packages/kube/src/resource.ts";
-import type { Pod } from "../../packages/kube/src/workloads.ts";
+import type { DaemonSet, Pod } from "../../packages/kube/src/workloads.ts";
 import { type ApiServer, startApiServer } from "../support/api-server.ts";
 import { applyDefinition, cachedPod, clean, connect, plainPod } from "../support/controllers.ts";
 import { eventually } from "../support/eventually.ts";
@@ -35,6 +37,7 @@ beforeAll(async () => {
   server = await startApiServer();
   client = connect(server);
   await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
+  await applyDefinition(client);
 });
 afterEach(() => clean(client, [BUDGETS as Resource<KubeObject>, MUTATING_WEBHOOK_CONFIGURATIONS]));
 afterAll(async () => {
@@ -173,6 +176,43 @@ describe("after helm uninstall", () => {
     const { code, output } = await restore();
     expect([code, output]).toEqual([2, expect.stringContaining("release blue is installed")]);
     expect(await imagesOf("bare")).toEqual(["localhost:7439/ghcr.io/team/app"]);
+  });
+});
+
+describe("in mode mirror", () => {
+  it("has every node's files put back before the proxies go", async () => {
+    const at = { name: "blue-cache-registry-proxy", namespace: NAMESPACE };
+    const labels = { ...LABELS, "app.kubernetes.io/component": "proxy" };
+    const image = { name: "hosts-toml", image: "x" };
+    const template = {
+      metadata: { labels },
+      spec: { initContainers: [image], containers: [{ name: "proxy", image: "x" }] },
+    };
+    const head = { apiVersion: "apps/v1", kind: "DaemonSet" };
+    const daemonSet = { ...head, metadata: { ...at, labels }, spec: { selector: { matchLabels: labels }, template } };
+    await client.create(DAEMON_SETS, daemonSet as DaemonSet);
+    const restoring = restore("--keep-records");
+    const changed = await eventually(async () => {
+      const now = await client.get(DAEMON_SETS, at);
+      expect(now.spec?.template?.spec?.initContainers).toMatchObject([
+        { name: "hosts-toml", env: [{ name: "CREG_HOSTS_TOML__ENABLED", value: "false" }] },
+      ]);
+      return now;
+    }, 20_000);
+    // As the controller of DaemonSets reports a rollout: first one of two nodes, then both.
+    for (const updatedNumberScheduled of [1, 2]) {
+      const counts = { desiredNumberScheduled: 2, currentNumberScheduled: 2, numberMisscheduled: 0, numberReady: 2 };
+      const status = { observedGeneration: changed.metadata.generation, updatedNumberScheduled, ...counts };
+      await client.apply(DAEMON_SETS, { ...head, metadata: at, status } as DaemonSet, {
+        fieldManager: "controller",
+        subresource: "status",
+      });
+      await sleep(1_500);
+    }
+    const { code, output } = await restoring;
+    expect([code, output]).toEqual([0, expect.stringContaining("as before on 1 of 2 nodes")]);
+    expect(output).toContain("deleted DaemonSet/blue-cache-registry-proxy");
+    expect((await client.list(DAEMON_SETS)).items).toEqual([]);
   });
 });
 

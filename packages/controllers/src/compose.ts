@@ -14,6 +14,7 @@ import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createCertificatesDuty } from "./certificates/duty.ts";
 import type { ControllersConfig } from "./config.ts";
+import { ownDeployment } from "./own-deployment.ts";
 import { createManagementClient, type ManagementClient } from "./registry/management-client.ts";
 import { createManagementToken, type ManagementToken } from "./registry/management-token.ts";
 import { createTerm, type Term } from "./term.ts";
@@ -74,7 +75,9 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   }
 
   const { enabled, name } = config.leaderElection;
-  const election = createLeaderElection({ client: leaseClient, namespace, name, identity, logger, metrics });
+  const lease = { client: leaseClient, namespace, name, identity, logger, metrics };
+  const owner = () => ownDeployment(leaseClient, namespace, env.DEPLOYMENT_NAME);
+  const election = createLeaderElection({ ...lease, owner });
   health.addCheck({ name: "lease", check: () => (enabled ? election.problem() : undefined) });
   health.addCheck({ name: "watches", check: () => term?.problem() });
   health.addCheck({ name: "certificates", warnOnly: true, check: () => certificates.warning() });

@@ -4,6 +4,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { isConflict, isNotFound } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
+import type { OwnerReference } from "./object.ts";
 import { LEASES } from "./resource.ts";
 import type { Lease } from "./workloads.ts";
 
@@ -16,6 +17,8 @@ export type LeaderElectionOptions = {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly timing?: Partial<LeaseTiming>;
+  /** With whom the lease goes when it is deleted. */
+  readonly owner?: () => Promise<OwnerReference[] | undefined>;
 };
 
 /** Milliseconds. `retryPeriod` < `renewDeadline` < `leaseDuration`, so that a leader stops before another can begin. */
@@ -58,7 +61,7 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
     } catch (error) {
       if (!isNotFound(error)) throw error;
       const transitions = { acquireTime: microTime(), leaseTransitions: 0 };
-      await client.create(LEASES, leaseOf({ metadata: at }, transitions), call);
+      await client.create(LEASES, await owned(leaseOf({ metadata: at }, transitions)), call);
       return true;
     }
     const holder = current.spec?.holderIdentity ?? "";
@@ -68,8 +71,13 @@ export function createLeaderElection(options: LeaderElectionOptions): LeaderElec
     }
     if (holder !== "" && !hasExpired(current)) return false;
     const leaseTransitions = (current.spec?.leaseTransitions ?? 0) + 1;
-    await client.update(LEASES, leaseOf(current, { acquireTime: microTime(), leaseTransitions }), call);
+    await client.update(LEASES, await owned(leaseOf(current, { acquireTime: microTime(), leaseTransitions })), call);
     return true;
+  }
+
+  async function owned(lease: Lease): Promise<Lease> {
+    const ownerReferences = lease.metadata.ownerReferences ?? (await options.owner?.());
+    return ownerReferences ? { ...lease, metadata: { ...lease.metadata, ownerReferences } } : lease;
   }
 
   function hasExpired(lease: Lease): boolean {

@@ -35,7 +35,16 @@ type Template = { spec?: PodSpec };
 export type ReplicaSet = KubeObject & { spec?: { replicas?: number; template?: Template } };
 export type Deployment = KubeObject & { spec?: { replicas?: number; template?: Template } };
 export type StatefulSet = KubeObject & { spec?: { template?: Template } };
-export type DaemonSet = KubeObject & { spec?: { template?: Template } };
+export type DaemonSet = KubeObject & {
+  spec?: { template?: Template };
+  /** Numbers of nodes; a count of zero is left out. */
+  status?: {
+    observedGeneration?: number;
+    desiredNumberScheduled?: number;
+    updatedNumberScheduled?: number;
+    numberUnavailable?: number;
+  };
+};
 export type CronJob = KubeObject & { spec?: { jobTemplate?: { spec?: { template?: Template } } } };
 export type Job = KubeObject & {
   spec?: { template?: Template };

@@ -29,7 +29,8 @@ const KEPT: readonly Resource<KubeObject>[] = [
 
 const DEFINITION = `cachedimages.${API_GROUP}`;
 
-function selectorOf(release: string): string {
+/** Finds every object of a release. */
+export function selectorOf(release: string): string {
   return `app.kubernetes.io/name=cache-registry,app.kubernetes.io/instance=${release}`;
 }
 

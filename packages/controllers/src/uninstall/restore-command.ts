@@ -5,6 +5,7 @@ import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import type { z } from "zod";
 import { deleteLeftovers, deleteWebhooks, webhookConfigurations } from "./leftovers.ts";
+import { restoreNodeFiles } from "./node-files.ts";
 import { type RestoreProgress, restorePods } from "./restore-pods.ts";
 
 /** What the command line hands to a command; `values` as node:util parseArgs gives them. */
@@ -62,8 +63,7 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
     );
   }
   const names = { endpoint, registries };
-  const tell = teller();
-  const done = await restorePods({ client, names, signal, timeout, dryRun, onProgress: tell });
+  const done = await restorePods({ client, names, signal, timeout, dryRun, onProgress: onChange(describe) });
   say(
     `${done.evicted} pods evicted, ${done.patched} given their original images, ${done.remaining.length} name the cache`,
   );
@@ -73,17 +73,30 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
     if (!dryRun) say("The proxy stays for them. The same command goes on later.");
     return EXIT_REMAINING;
   }
-  if (uninstalling || dryRun) return 0;
+  if (dryRun) return 0;
+  const onProgress = onChange(
+    (nodes: number, of: number) => `hosts.toml files are as before on ${nodes} of ${of} nodes`,
+  );
+  const nodes = await restoreNodeFiles({ client, release, namespace, signal, timeout, onProgress });
+  if (nodes > 0) {
+    say(`${nodes} nodes still have hosts.toml files of ours: see the logs of their proxies' container hosts-toml`);
+    return EXIT_REMAINING;
+  }
+  if (uninstalling) return 0;
   const records = wishes.keepRecords ? "keep" : "delete";
   for (const name of await deleteLeftovers(client, { release, namespace, records })) say(`deleted ${name}`);
   return 0;
 }
 
+function describe({ evicted, patched, remaining }: RestoreProgress): string {
+  return `${remaining.length} pods name the cache; ${evicted} evicted, ${patched} patched`;
+}
+
 /** A line when something changed, not at every look. */
-function teller(): (progress: RestoreProgress) => void {
+function onChange<Args extends unknown[]>(print: (...args: Args) => string): (...args: Args) => void {
   let last = "";
-  return ({ evicted, patched, remaining }) => {
-    const line = `${remaining.length} pods name the cache; ${evicted} evicted, ${patched} patched`;
+  return (...args) => {
+    const line = print(...args);
     if (line !== last) say(line);
     last = line;
   };
