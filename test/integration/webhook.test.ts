@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { fromCacheReference } from "../../packages/core/src/cache-reference.ts";
 import { type LoopingOwner, printClusterState } from "../../packages/core/src/cluster-state.ts";
@@ -12,7 +13,9 @@ import {
   SKIPPED_IMAGES_ANNOTATION,
 } from "../../packages/core/src/labels.ts";
 import { createRandom } from "../../packages/core/src/testing/seeded-random.ts";
+import { SKIP_REASONS } from "../../packages/webhook/src/eligibility/eligibility.ts";
 import { type ApiServer, startApiServer } from "../support/api-server.ts";
+import { applyDefinition, connect } from "../support/controllers.ts";
 import { eventually } from "../support/eventually.ts";
 import { RANDOM_POD_RULES, type RandomPod, randomPod } from "../support/random-pod.ts";
 import { startWebhookProcess, type WebhookProcess } from "../support/webhook-process.ts";
@@ -222,4 +225,32 @@ it("follows what the controllers publish: unhealthy, an owner in a loop, healthy
 
   publish("..4", { healthy: true, loops: [{ ...owner, until: new Date(Date.now() - 1) }] });
   await eventually(async () => expect(await skipped()).toEqual({}));
+});
+
+it("the commands of docs/troubleshooting.md show what it says, for every reason there is", async () => {
+  const text = readFileSync(new URL("../../docs/troubleshooting.md", import.meta.url), "utf8");
+  const rows = [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, reason]) => reason);
+  expect(rows).toEqual(SKIP_REASONS);
+
+  await applyDefinition(connect(server));
+  const make = (path: string, body: object) => askApi(access, { method: "POST", path: `/api/v1/${path}`, body });
+  const system = "cache-registry-system";
+  for (const name of ["shop", system]) await make("namespaces", { metadata: { name } });
+  const spec = { containers: [{ name: "web", image: "ghcr.io/a" }], imagePullSecrets: [{ name: "regcred" }] };
+  await make("namespaces/shop/pods", { metadata: { name: "web" }, spec });
+  const data = { "state.json": "the state" };
+  await make(`namespaces/${system}/configmaps`, { metadata: { name: "cache-registry-cluster-state" }, data });
+
+  const commands = text.split("\n").filter((line) => line.startsWith("kubectl "));
+  const outputs = new Map<string, string>();
+  for (const command of commands) {
+    const line = command.replace("kubectl", `"${server.kubectl}" --kubeconfig="${server.kubeconfig}"`);
+    outputs.set(command, (await promisify(execFile)("sh", ["-ec", line])).stdout);
+  }
+  expect(commands.length).toBeGreaterThan(8);
+  const outputOf = (part: string) => outputs.get(commands.find((command) => command.includes(part)) ?? "");
+  expect(outputOf("get pod web -o jsonpath")).toBe('{"web":"private"}\n');
+  expect(outputOf("get pods -A")).toMatch(/^shop +web +\{"web":"private"\}$/m);
+  expect(outputOf("--dry-run=server")).toContain("localhost:7439/docker.io/library/nginx:1.27\n");
+  expect(outputOf("configmap")).toBe("the state");
 });

@@ -41,17 +41,19 @@ export function exclusionOf(subject: ExclusionSubject): Objection<Exclusion> | u
 }
 
 /** Why an image is left as written: the values of the skipped-images annotation. */
-export type SkipReason =
-  | "private"
-  | "never"
-  | "owner"
-  | "critical"
-  | "invalid"
-  | "too-long"
-  | "denied"
-  | "unhealthy"
-  | "loop"
-  | "dry-run";
+export const SKIP_REASONS = [
+  "private",
+  "never",
+  "owner",
+  "critical",
+  "invalid",
+  "too-long",
+  "denied",
+  "unhealthy",
+  "loop",
+  "dry-run",
+] as const;
+export type SkipReason = (typeof SKIP_REASONS)[number];
 
 export type PodSubject = {
   readonly pod: Pod;
