@@ -82,6 +82,16 @@ describe("upstream", () => {
     expect(upstream.counts()["GET /v2/b"]?.requests).toBe(2);
   });
 
+  it("lets those in who bring what it wants", async () => {
+    upstream.refuse({ status: 401, unlessAuthorization: "Basic eDp5" });
+    const ask = async (authorization: string) =>
+      (await fetch(`${upstream.url}/v2/a`, { headers: { authorization } })).status;
+    expect([await ask("Basic eDp5"), await ask("Basic eDp6"), (await fetch(`${upstream.url}/v2/a`)).status]).toEqual([
+      200, 401, 401,
+    ]);
+    upstream.refuse(undefined);
+  });
+
   it("breaks the connection when the registry is gone", async () => {
     registry.closeAllConnections();
     await new Promise((resolve) => registry.close(resolve));

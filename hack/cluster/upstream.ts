@@ -32,6 +32,8 @@ export interface Refusal {
   readonly headers?: Readonly<Record<string, string>>;
   /** Default: every path. */
   readonly pathMatch?: RegExp;
+  /** Who brings this `Authorization` is let in. */
+  readonly unlessAuthorization?: string;
 }
 
 export interface Upstream {
@@ -71,7 +73,9 @@ export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: Upst
     const count = traffic.get(key) ?? { requests: 0, bytes: 0 };
     traffic.set(key, count);
     count.requests += 1;
-    if (refusing && (refusing.pathMatch?.test(path) ?? true)) {
+    const { authorization } = incoming.headers;
+    const letIn = authorization !== undefined && authorization === refusing?.unlessAuthorization;
+    if (refusing && !letIn && (refusing.pathMatch?.test(path) ?? true)) {
       incoming.resume();
       outgoing.writeHead(refusing.status, refusing.headers).end();
       return;

@@ -1,5 +1,6 @@
 /** Two nodes, no cert-manager, and trouble: upstreams that refuse or crawl, parts that are killed. One cluster, one release. */
 import { describe } from "vitest";
+import { privateImages } from "./chapters/private.ts";
 import { restarts } from "./chapters/restarts.ts";
 import { secondNode } from "./chapters/second-node.ts";
 import { SHORT_LIVED, selfManaged } from "./chapters/self-managed.ts";
@@ -31,4 +32,7 @@ describe("certificates without cert-manager", () => {
 });
 describe("killed and restarted", () => {
   restarts(scene);
+});
+describe("private images", () => {
+  privateImages(scene);
 });

@@ -27,7 +27,7 @@ export interface Scene {
 
 export interface CachedImage {
   readonly metadata: { readonly name: string; readonly uid: string };
-  readonly spec: { readonly sourceImage: string };
+  readonly spec: { readonly sourceImage: string; readonly pullSecrets?: readonly object[] };
   readonly status?: {
     readonly phase?: string;
     readonly digest?: string;
@@ -35,6 +35,7 @@ export interface CachedImage {
     readonly usedBy?: { readonly count?: number };
     readonly unusedSince?: string;
     readonly expiresAt?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason: string }[];
   };
 }
 
