@@ -33,6 +33,7 @@ export const FAST: TermTiming = {
     retryMax: 1_000,
     retryNoSpaceInitial: 600,
     retryNoSpaceMax: 2_000,
+    lookAfterRefresh: 300,
     refresh: 1_000,
     refreshStale: 500,
   },

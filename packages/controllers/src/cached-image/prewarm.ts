@@ -47,6 +47,8 @@ export type PrewarmTiming = RefreshTiming & {
   readonly renewPin: number;
   /** The registry keeps credentials in memory only. */
   readonly repeatCredentials: number;
+  /** How long the registry takes to notice that a tag moved once it was told to look. */
+  readonly lookAfterRefresh: number;
   readonly lookAtReady: number;
   readonly lookAtStale: number;
   readonly lookAtMoving: number;
@@ -61,6 +63,7 @@ export type PrewarmTiming = RefreshTiming & {
 export const PREWARM_TIMING: PrewarmTiming = {
   renewPin: 86_400_000,
   repeatCredentials: 600_000,
+  lookAfterRefresh: 5_000,
   refresh: 600_000,
   refreshStale: 300_000,
   lookAtReady: 300_000,
@@ -76,8 +79,6 @@ export const PREWARM_TIMING: PrewarmTiming = {
 
 /** Looks per second at images that wait, and as many at images on their way, all together. */
 const MAX_LOOKS = 10;
-/** How long a moved tag may take to be noticed by the registry that was told to look. Milliseconds. */
-const LOOK_AFTER_REFRESH = 5_000;
 /** Whoever frees room usually frees more. Milliseconds. */
 const RETRY_WITH_ROOM = 5_000;
 /** Pending for so long although asked for: whatever was asked is forgotten there. */
@@ -187,7 +188,7 @@ export function createPrewarm({ registry, monitor, owner, clock, timing }: Prewa
       memory.failures = undefined;
       memory.retryAt = undefined;
     }
-    if (afterRefresh.delete(reference)) return Math.min(spread, LOOK_AFTER_REFRESH);
+    if (afterRefresh.delete(reference)) return Math.min(spread, timing.lookAfterRefresh);
     const refreshAt = wanted ? memory?.refreshAt : undefined;
     return refreshAt === undefined ? spread : Math.min(spread, Math.max(0, refreshAt - clock()));
   }

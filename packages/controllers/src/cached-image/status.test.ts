@@ -179,6 +179,11 @@ describe("transitionNotes", () => {
     expect(reasons(full, full)).toEqual([]);
     expect(reasons(ready, expiring)).toEqual(["Expiring"]);
     expect(reasons(expiring, ready)).toEqual([]);
+    const moved = status({ current: ready, observation: known({ digest: "sha256:2" }) });
+    expect(reasons(ready, moved)).toEqual(["TagMoved"]);
+    expect(reasons(moved, status({ current: moved, observation: known({ state: "failed" }) }))).toEqual([
+      "WarmUpFailed",
+    ]);
   });
 
   it("does not call a registry that came back a warm-up", () => {

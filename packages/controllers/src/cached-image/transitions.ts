@@ -15,6 +15,10 @@ export function transitionNotes(before: CachedImageStatus | undefined, after: Ca
   if ((is?.reason === WARM_UP_FAILED || is?.reason === NO_SPACE) && was?.reason !== is.reason) {
     notes.push({ type: "Warning", reason: is.reason, action: "WarmUp", note: is.message });
   }
+  if (before?.digest !== undefined && after.digest !== undefined && before.digest !== after.digest) {
+    const note = `The upstream's tag moved from ${before.digest} to ${after.digest}.`;
+    notes.push({ type: "Normal", reason: "TagMoved", action: "Refresh", note });
+  }
   if (after.expiresAt !== undefined && before?.expiresAt === undefined) {
     const note = `Nothing names the image any more; it will be deleted at ${after.expiresAt}.`;
     notes.push({ type: "Normal", reason: "Expiring", action: "Expire", note });
