@@ -67,7 +67,8 @@ export function privateImages(scene: () => Scene): void {
     try {
       const spec = { imagePullSecrets: PULL_SECRETS, ...onNode(second?.name ?? "") };
       await scene().apply(pod("warm", "vault/app:1", { spec }), "shared");
-      await until("warm", "shared", "Running");
+      const { spec: started } = await until("warm", "shared", "Running");
+      expect(started.nodeName).toBe(second?.name);
     } finally {
       await stage.upstream.on();
     }
