@@ -11,6 +11,15 @@ const EXTERNAL = {
   external: { managementUrl: "https://images.example.com:8081", tokenSecret: { name: "token" } },
 };
 
+/** Of the release "r". */
+const OWN_NAMES = {
+  lease: "r-cache-registry-controllers",
+  secret: "r-cache-registry-management-token",
+  deployment: "r-cache-registry-controllers",
+  configMap: "r-cache-registry-cluster-state",
+  daemonSet: "r-cache-registry-proxy",
+};
+
 /** One line per right, so that rules may be grouped as is best to read. */
 function grantsOf(rules: readonly Rule[]): string[] {
   const grants = rules.flatMap(({ apiGroups, resources, verbs, resourceNames = ["*"] }) =>
@@ -59,10 +68,20 @@ describe("access to the API server", () => {
     ]);
   });
 
+  it("changes nodes only where nodeTaint is enabled", async () => {
+    const verbs = async (values: Record<string, unknown>) =>
+      about((await render({ values })).only<Role>("ClusterRole").rules, "nodes").flatMap((rule) => rule.verbs);
+    expect(await verbs({})).toEqual(["list", "watch"]);
+    expect(await verbs({ proxy: { nodeTaint: { enabled: true } } })).toEqual(["list", "watch", "get", "patch"]);
+    expect(await verbs({ mode: "mirror", proxy: { enabled: false, nodeTaint: { enabled: true } } })).toEqual([
+      "list",
+      "watch",
+    ]);
+  });
+
   it("gives the controllers exactly the rights that the integration tests run them with", async () => {
     const manifests = await render({ release: "r" });
-    const name = "r-cache-registry-controllers";
-    const own = ownRules({ lease: name, secret: "r-cache-registry-management-token", deployment: name });
+    const own = ownRules(OWN_NAMES);
     expect(grantsOf(manifests.only<Role>("ClusterRole").rules)).toEqual(grantsOf(CLUSTER_RULES));
     expect(grantsOf(manifests.only<Role>("Role").rules)).toEqual(grantsOf(own));
   });
@@ -70,8 +89,7 @@ describe("access to the API server", () => {
   it("gives them only what the certificates of their own making need besides, where they make some", async () => {
     const values = { certificates: { mode: "selfManaged" }, registry: { management: { tls: true } } };
     const manifests = await render({ release: "r", values });
-    const name = "r-cache-registry-controllers";
-    const own = ownRules({ lease: name, secret: "r-cache-registry-management-token", deployment: name });
+    const own = ownRules(OWN_NAMES);
     const secrets = ["ca", "webhook-tls", "registry-tls"].map((part) => `r-cache-registry-${part}`);
     const cluster = [...CLUSTER_RULES, ...caBundleRules(["r-cache-registry-webhook"])];
     expect(grantsOf(manifests.only<Role>("ClusterRole").rules)).toEqual(grantsOf(cluster));

@@ -144,6 +144,11 @@ describe("the controllers' configuration", () => {
       privateImages: { mode: "skip", namespaces: [] },
       revisionsKept: 2,
       certificates: { mode: "certManager" },
+      health: { registryUnready: "60s", proxiesUnready: 10, recovered: "30s" },
+      loops: { recreations: 5, within: "10m", leaveAloneFor: "24h" },
+      clusterState: { configMap: "r-cache-registry-cluster-state" },
+      proxy: { daemonSet: "r-cache-registry-proxy" },
+      nodeTaint: { enabled: false, key: "cache-registry.enix.io/proxy-not-ready" },
       leaderElection: { enabled: true, name: "r-cache-registry-controllers" },
       log: LOG,
     });

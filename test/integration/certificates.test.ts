@@ -37,7 +37,8 @@ beforeAll(async () => {
   admin = connect(server);
   limited = createClient({ env: { KUBECONFIG: server.limitedKubeconfig }, userAgent: "test", qps: 500 });
   const certificates = { secrets: BOTH, configurations: [WEBHOOK] };
-  await grantAccess(admin, { namespace: NAMESPACE, lease: "l", secret: "s", deployment: DEPLOYMENT, certificates });
+  const names = { lease: "l", secret: "s", deployment: DEPLOYMENT, configMap: "c", daemonSet: "d" };
+  await grantAccess(admin, { namespace: NAMESPACE, ...names, certificates });
   const template = { metadata: { labels: { app: "c" } }, spec: { containers: [{ name: "c", image: "c" }] } };
   const spec = { replicas: 0, selector: { matchLabels: { app: "c" } }, template };
   await admin.create(DEPLOYMENTS, {

@@ -51,7 +51,8 @@ beforeAll(async () => {
   server = await startApiServer();
   admin = connect(server);
   await applyDefinition(admin);
-  await grantAccess(admin, { namespace: "default", lease: "lease", secret: "token", deployment: "controllers" });
+  const own = { lease: "lease", secret: "token", deployment: "controllers", configMap: "state", daemonSet: "proxy" };
+  await grantAccess(admin, { namespace: "default", ...own });
   for (const name of ["shop", "other"]) await admin.create(NAMESPACES, { metadata: { name } });
   await grantSecrets(admin, "shop");
   controllers = createClient({ env: { KUBECONFIG: server.limitedKubeconfig }, userAgent: "controllers", qps: 50 });

@@ -10,6 +10,7 @@ import { createLeaderElection } from "../../packages/kube/src/leader-election.ts
 import type { KubeObject } from "../../packages/kube/src/object.ts";
 import {
   CACHED_IMAGES,
+  CONFIG_MAPS,
   DEPLOYMENTS,
   EVENTS,
   LEASES,
@@ -29,6 +30,7 @@ const CLI = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.
 /** At the beginning of a line: the help text reads much the same. */
 const IS_LEADER = /^cache_registry_leader 1$/m;
 const SECRET = { namespace: "default", name: "management-token" };
+const STATE = { namespace: "default", name: "cluster-state" };
 
 let server: ApiServer;
 let client: KubeClient;
@@ -40,7 +42,8 @@ beforeAll(async () => {
   client = connect(server);
   await applyDefinition(client);
   const lease = "cache-registry-controllers";
-  await grantAccess(client, { namespace: "default", lease, secret: SECRET.name, deployment: "controllers" });
+  const objects = { configMap: STATE.name, daemonSet: "proxy", deployment: "controllers" };
+  await grantAccess(client, { namespace: "default", lease, secret: SECRET.name, ...objects });
   dir = await mkdtemp(join(tmpdir(), "creg-controllers-"));
 });
 
@@ -65,6 +68,8 @@ async function startReplica(name: string, registryUrl: string): Promise<Replica>
     JSON.stringify({
       registry: { url: registryUrl, tokenSecret: { name: SECRET.name } },
       expiryDelay: "2s",
+      clusterState: { configMap: STATE.name },
+      proxy: { daemonSet: "proxy" },
       management: { port: 0 },
     }),
   );
@@ -125,6 +130,9 @@ describe("cache-registry controllers", () => {
     expect(registry.unauthorized).toBe(0);
     const secret = await client.get(SECRETS, SECRET);
     expect(secret.metadata.ownerReferences?.map(({ uid }) => uid)).toEqual([deployment.metadata.uid]);
+    const state = await eventually(() => client.get(CONFIG_MAPS, STATE));
+    expect(state.metadata.ownerReferences?.map(({ uid }) => uid)).toEqual([deployment.metadata.uid]);
+    expect(JSON.parse(state.data?.["state.json"] ?? "")).toMatchObject({ healthy: true, reasons: [], loops: [] });
     const token = await tokenOf();
     expect(Buffer.from(token, "base64url")).toHaveLength(32);
 
@@ -156,7 +164,9 @@ describe("cache-registry controllers", () => {
       expect(replica.output()).not.toContain("orbidden");
     }
     const { items: events } = await client.list(EVENTS as Resource<KubeObject & { reason: string }>);
-    expect(new Set(events.map(({ reason }) => reason))).toEqual(new Set(["Warmed", "Expiring", "Expired"]));
+    expect(new Set(events.map(({ reason }) => reason))).toEqual(
+      new Set(["CacheHealthy", "Warmed", "Expiring", "Expired"]),
+    );
     await registry.close();
   });
 });

@@ -35,6 +35,7 @@ function startWatches(timing: Partial<InformerTiming>): { watches: Watches; metr
     names: { endpoint: ENDPOINT, registries: new Set<string>() },
     sharedNamespaces: new Set<string>(),
     usage,
+    shortLife: 180_000,
     logger: silentLogger(),
     metrics,
   } as const;

@@ -22,8 +22,16 @@ export const CLUSTER_RULES: readonly Rule[] = [
   { apiGroups: ["events.k8s.io"], resources: ["events"], verbs: ["create"] },
 ];
 
+type OwnNames = {
+  readonly lease: string;
+  readonly secret: string;
+  readonly deployment: string;
+  readonly configMap: string;
+  readonly daemonSet: string;
+};
+
 /** In their own namespace. Creating cannot be limited to a name. */
-export function ownRules(names: { lease: string; secret: string; deployment: string }): readonly Rule[] {
+export function ownRules(names: OwnNames): readonly Rule[] {
   return [
     { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
     {
@@ -34,6 +42,13 @@ export function ownRules(names: { lease: string; secret: string; deployment: str
     },
     { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
     { apiGroups: [""], resources: ["secrets"], resourceNames: [names.secret], verbs: ["get"] },
+    {
+      apiGroups: [""],
+      resources: ["configmaps"],
+      resourceNames: [names.configMap],
+      verbs: ["get", "create", "patch"],
+    },
+    { apiGroups: ["apps"], resources: ["daemonsets"], resourceNames: [names.daemonSet], verbs: ["get"] },
     { apiGroups: ["apps"], resources: ["deployments"], resourceNames: [names.deployment], verbs: ["get"] },
   ];
 }
@@ -58,11 +73,8 @@ export function caBundleRules(configurations: readonly string[]): readonly Rule[
   ];
 }
 
-export type Access = {
+export type Access = OwnNames & {
   readonly namespace: string;
-  readonly lease: string;
-  readonly secret: string;
-  readonly deployment: string;
   readonly certificates?: { readonly secrets: readonly string[]; readonly configurations: readonly string[] };
 };
 

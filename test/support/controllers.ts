@@ -1,3 +1,4 @@
+import type { ClusterRules } from "../../packages/controllers/src/cluster-term.ts";
 import { createManagementClient } from "../../packages/controllers/src/registry/management-client.ts";
 import {
   createTerm,
@@ -39,10 +40,16 @@ export const FAST: TermTiming = {
   },
   informer: { retryInitial: 100, retryMax: 1_000 },
   askRegistry: 300,
+  verifyState: 1_000,
   sweep: 700,
   resync: 60_000,
   platformLinger: 1_000,
   sharePatience: 1_000,
+};
+
+export const CLUSTER_RULES: ClusterRules = {
+  health: { registryUnready: 1_000, proxiesUnready: 10, recovered: 1_000 },
+  loops: { recreations: 5, within: 600_000, leaveAloneFor: 86_400_000 },
 };
 
 export const ENDPOINT = "localhost:7439";
@@ -66,8 +73,8 @@ export function runTerm(client: KubeClient, url: string, options: Partial<TermDe
     platforms: "auto",
   } as const;
   const sharedNamespaces = new Set<string>();
-  const deps = { client, registry, sharedNamespaces, events, logger, metrics, timing: FAST, ...rules, ...options };
-  const term = createTerm(deps);
+  const common = { client, registry, sharedNamespaces, events, logger, metrics, timing: FAST, cluster: CLUSTER_RULES };
+  const term = createTerm({ ...common, ...rules, ...options });
   const ending = new AbortController();
   const running = term.run(ending.signal);
   return {
@@ -122,12 +129,16 @@ export async function clean(client: KubeClient, others: readonly Resource<KubeOb
     CACHED_IMAGES as Resource<KubeObject>,
     ...others,
   ];
-  for (const resource of [...kinds, EVENTS]) {
+  const remove = async (resource: Resource<KubeObject>): Promise<string[]> => {
     const { items } = await client.list(resource);
-    await Promise.all(items.map((item) => client.delete(resource, item.metadata).catch(() => keyOf(item))));
-  }
+    await Promise.all(items.map(({ metadata }) => client.delete(resource, metadata).catch(() => undefined)));
+    return items.map(keyOf);
+  };
+  await remove(EVENTS);
   await eventually(async () => {
-    for (const resource of kinds) if ((await client.list(resource)).items.length > 0) throw new Error("not gone yet");
+    // Again and again: a write that was given up when the controllers ended may still arrive.
+    const left = (await Promise.all(kinds.map(remove))).flat();
+    if (left.length > 0) throw new Error(`not gone yet: ${left.join(" ")}`);
   });
 }
 

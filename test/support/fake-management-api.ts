@@ -58,6 +58,7 @@ export async function startFakeManagementApi(token?: string): Promise<FakeManage
     const reference = decodeURIComponent(url.pathname.slice("/api/v1/images/".length));
     calls.push(`${request.method} ${url.pathname.startsWith("/api/v1/images/") ? reference : url.pathname}`);
     if (api.failWith !== undefined) return send(response, api.failWith, { errors: [{ message: "told to fail" }] });
+    if (url.pathname === "/readyz") return send(response, 200, "ok");
     if (token !== undefined && request.headers.authorization !== `Bearer ${token}`) {
       api.unauthorized += 1;
       return send(response, 401, { errors: [{ message: "authentication required" }] });

@@ -44,6 +44,11 @@ app.kubernetes.io/component: {{ .component }}
 {{- merge $ours $values.podLabels .root.Values.commonLabels | toYaml -}}
 {{- end }}
 
+{{- /* What the controllers publish and the webhook mounts. */}}
+{{- define "cache-registry.clusterStateName" -}}
+{{ include "cache-registry.fullname" . }}-cluster-state
+{{- end }}
+
 {{- define "cache-registry.tokenSecretName" -}}
 {{ include "cache-registry.fullname" . }}-management-token
 {{- end }}

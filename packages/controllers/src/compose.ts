@@ -13,6 +13,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import { createMetrics, type Metrics } from "@cache-registry/runtime/metrics";
 import { createSecretFile } from "@cache-registry/runtime/secret";
 import { createCertificatesDuty } from "./certificates/duty.ts";
+import type { ClusterRules } from "./cluster-term.ts";
 import type { ControllersConfig } from "./config.ts";
 import { ownDeployment } from "./own-deployment.ts";
 import { createManagementClient, type ManagementClient } from "./registry/management-client.ts";
@@ -68,7 +69,8 @@ export async function compose(config: ControllersConfig, env: Environment, logge
     const sharedNamespaces = new Set(privateImages.mode === "share" ? privateImages.namespaces : []);
     const names = { endpoint: config.endpoint, registries: new Set(config.registries) };
     const rules = { owner, mode, names, expiryDelay, revisionsKept, platforms, sharedNamespaces };
-    term = createTerm({ ...rules, client, registry, events, logger, metrics });
+    const cluster = clusterRules(config, namespace, env.DEPLOYMENT_NAME);
+    term = createTerm({ ...rules, cluster, client, registry, events, logger, metrics });
     await term.run(signal).finally(() => {
       term = undefined;
     });
@@ -96,6 +98,13 @@ export async function compose(config: ControllersConfig, env: Environment, logge
       background("controllers", logger, (signal) => (enabled ? election.run(lead, signal) : lead(signal))),
     ],
   };
+}
+
+function clusterRules(config: ControllersConfig, namespace: string, deployment: string | undefined): ClusterRules {
+  const { health, loops, proxy, clusterState, nodeTaint } = config;
+  const named = (name: string | undefined) => (name === undefined ? undefined : { namespace, name });
+  const objects = { daemonSet: named(proxy.daemonSet), configMap: named(clusterState.configMap), deployment };
+  return { health, loops, ...objects, nodeTaint: nodeTaint.enabled ? nodeTaint.key : undefined };
 }
 
 type Token = Pick<ManagementToken, "ensure" | "invalidate"> & { read(): Promise<string | undefined> };

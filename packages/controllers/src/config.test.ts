@@ -28,6 +28,19 @@ describe("ControllersConfig", () => {
     expect(() => load({ CREG_EXPIRYDELAY: "soon" })).toThrow(/expiryDelay/);
   });
 
+  it("knows when the cache is unhealthy and what a loop is, and refuses what makes no sense", () => {
+    expect(load({})).toMatchObject({
+      health: { registryUnready: 60_000, proxiesUnready: 10, recovered: 30_000 },
+      loops: { recreations: 5, within: 600_000, leaveAloneFor: 86_400_000 },
+      nodeTaint: { enabled: false, key: "cache-registry.enix.io/proxy-not-ready" },
+    });
+    expect(load({}).clusterState.configMap).toBeUndefined();
+    expect(() => load({ CREG_HEALTH__PROXIESUNREADY: "101" })).toThrow(/health/);
+    expect(() => load({ CREG_LOOPS__RECREATIONS: "1" })).toThrow(/loops.recreations/);
+    expect(() => load({ CREG_NODETAINT__KEY: "a b" })).toThrow(/nodeTaint.key.*taint key/s);
+    expect(() => load({ CREG_NODETAINT__ENABLED: "true" })).toThrow(/proxy.daemonSet/);
+  });
+
   it("takes platforms as auto or a list", () => {
     expect(load({ CREG_PLATFORMS: "[linux/amd64, linux/arm/v7]" }).platforms).toEqual(["linux/amd64", "linux/arm/v7"]);
     expect(() => load({ CREG_PLATFORMS: "[amd64]" })).toThrow(/platforms/);

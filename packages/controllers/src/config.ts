@@ -1,4 +1,4 @@
-import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
+import { DEFAULT_ENDPOINT, PROXY_TAINT } from "@cache-registry/core/labels";
 import { parsePlatform, printPlatform } from "@cache-registry/core/platform";
 import {
   duration,
@@ -52,7 +52,42 @@ const expiryDelay = z
   .preprocess((value) => (typeof value === "number" && value > 0 ? `${value}d` : value), duration())
   .prefault("30d");
 
-export const ControllersConfig = z.strictObject({
+const objectName = (what: string) => z.string().min(1).max(253).optional().describe(`${what}, in our own namespace`);
+
+const health = section({
+  registryUnready: duration("60s").describe("The cache is unhealthy when the registry has not been ready for so long"),
+  proxiesUnready: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe("…or when proxies are not ready on more than this percentage of the Ready nodes, and on more than one"),
+  recovered: duration("30s").describe("Healthy again when nothing was wrong for so long"),
+});
+
+const loops = section({
+  recreations: z
+    .int()
+    .min(2)
+    .max(100)
+    .default(5)
+    .describe("A rewritten pod, made again so many times in a row and deleted young each time, is a loop"),
+  within: duration("10m").describe("…when all that happened within this time"),
+  leaveAloneFor: duration("24h").describe(
+    "How long the pods of the owner are then not rewritten; after that it is tried again",
+  ),
+});
+
+const nodeTaint = section({
+  enabled: z.boolean().default(false).describe("Remove the taint from nodes whose proxy is ready"),
+  key: z
+    .string()
+    .regex(/^([a-z0-9.-]+\/)?[A-Za-z0-9._-]{1,63}$/, { error: "expected a taint key such as example.com/name" })
+    .default(PROXY_TAINT)
+    .describe("Key of the taint with which nodes register"),
+});
+
+const Shape = z.strictObject({
   mode: z
     .enum(["rewrite", "mirror"])
     .default("rewrite")
@@ -90,6 +125,13 @@ export const ControllersConfig = z.strictObject({
       "Name of this cluster in the registry's references and pins; default: the UID of the namespace kube-system",
     ),
   certificates: certificatesSchema,
+  health,
+  loops,
+  proxy: section({ daemonSet: objectName("DaemonSet of the proxies; unset: they are not looked at") }),
+  clusterState: section({
+    configMap: objectName("ConfigMap in which health and loops are published for the webhook; unset: nowhere"),
+  }),
+  nodeTaint,
   leaderElection: section({
     enabled: z.boolean().default(true).describe("One of several replicas works at a time"),
     name: z.string().min(1).max(253).default("cache-registry-controllers").describe("Name of the Lease"),
@@ -98,4 +140,12 @@ export const ControllersConfig = z.strictObject({
   log: logSchema(),
   shutdown: shutdownSchema(),
 });
+// Without the proxies nothing would ever remove the taint, and no pod would start.
+export const ControllersConfig = Shape.refine(
+  ({ nodeTaint, proxy }) => !nodeTaint.enabled || proxy.daemonSet !== undefined,
+  {
+    path: ["proxy", "daemonSet"],
+    error: "required with nodeTaint.enabled: the DaemonSet whose pods tell that a node's proxy is ready",
+  },
+);
 export type ControllersConfig = z.output<typeof ControllersConfig>;

@@ -12,6 +12,8 @@ import { createCachedImageReconciler } from "./cached-image/reconciler.ts";
 import { createReleaseReconciler, createReleaseSweep } from "./cached-image/release.ts";
 import { createSourceIndex, referenceOf } from "./cached-image/source-index.ts";
 import { createUsageIndex } from "./cached-image/usage.ts";
+import { type ClusterRules, createClusterTerm } from "./cluster-term.ts";
+import { shortLifeOf } from "./loops/loop-detector.ts";
 import { createNodePlatforms } from "./node/node-platforms.ts";
 import type { CacheNames, RecordingMode } from "./pod/pod-images.ts";
 import { createPodReconciler } from "./pod/pod-reconciler.ts";
@@ -26,6 +28,8 @@ export type TermTiming = {
   readonly prewarm: PrewarmTiming;
   readonly informer: Partial<InformerTiming>;
   readonly askRegistry: number;
+  /** Between two looks at the ConfigMap that was written. */
+  readonly verifyState: number;
   readonly sweep: number;
   readonly resync: number;
   /** How long images are kept for a platform after its last node. */
@@ -38,6 +42,7 @@ export const TERM_TIMING: TermTiming = {
   prewarm: PREWARM_TIMING,
   informer: {},
   askRegistry: 5_000,
+  verifyState: 60_000,
   sweep: 300_000,
   resync: 600_000,
   platformLinger: 3_600_000,
@@ -56,12 +61,13 @@ export type TermDeps = {
   /** Whose pull secrets may be read. */
   readonly sharedNamespaces: ReadonlySet<string>;
   readonly revisionsKept: number;
+  readonly cluster: ClusterRules;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly timing?: Partial<TermTiming>;
 };
 
-/** What one replica does while it leads: watches, pod controller, cached-image controller, release. */
+/** What one replica does while it leads: watches, pod and cached-image controller, release, the cluster's state. */
 export type Term = {
   run(signal: AbortSignal): Promise<void>;
   /** Why the work does not go on, if so. */
@@ -77,9 +83,21 @@ export function createTerm(deps: TermDeps): Term {
   const now = (): Date => new Date();
   const usage = createUsageIndex({ revisionsKept });
   const sources = createSourceIndex();
-  const watches = createWatches({ ...deps, usage, timing: timing.informer });
+  const watches = createWatches({
+    ...deps,
+    ...deps.cluster,
+    shortLife: shortLifeOf(deps.cluster.loops),
+    usage,
+    timing: timing.informer,
+  });
   const { pods, images } = watches;
   const informers = [pods, images, watches.nodes, ...watches.owners];
+  const cluster = createClusterTerm({
+    ...deps,
+    watches,
+    rules: deps.cluster,
+    timing: { look: timing.askRegistry, verify: timing.verifyState },
+  });
   const monitor = createRegistryMonitor({ registry, logger, now, interval: timing.askRegistry });
   const clock = (): number => performance.now();
   const prewarm = createPrewarm({ registry, monitor, owner, clock, timing: timing.prewarm });
@@ -179,6 +197,7 @@ export function createTerm(deps: TermDeps): Term {
       await Promise.all([
         ...informers.map((informer) => informer.run(signal)),
         monitor.run(signal),
+        cluster.run(signal),
         podController.run(signal),
         restoreController.run(signal),
         imageController.run(signal),

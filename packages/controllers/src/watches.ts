@@ -1,7 +1,7 @@
 import type { CachedImage } from "@cache-registry/kube/cached-image";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { createInformer, type Informer, type InformerTiming } from "@cache-registry/kube/informer";
-import { CACHED_IMAGES, NODES, PODS } from "@cache-registry/kube/resource";
+import { CACHED_IMAGES, NODES, type ObjectName, PODS } from "@cache-registry/kube/resource";
 import type { Node, Pod } from "@cache-registry/kube/workloads";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
@@ -17,6 +17,9 @@ export type WatchesOptions = {
   readonly names: CacheNames;
   readonly sharedNamespaces: ReadonlySet<string>;
   readonly usage: UsageIndex;
+  /** Milliseconds; see PodReading. */
+  readonly shortLife: number;
+  readonly daemonSet?: ObjectName | undefined;
   /** Key of the taint whose presence on a node is recorded. */
   readonly nodeTaint?: string | undefined;
   readonly logger: Logger;
@@ -33,7 +36,7 @@ export type Watches = {
 };
 
 export function createWatches(options: WatchesOptions): Watches {
-  const { client, mode, names, sharedNamespaces, usage, logger, metrics, timing } = options;
+  const { client, mode, names, sharedNamespaces, usage, shortLife, daemonSet, logger, metrics, timing } = options;
   const intern = (reference: string): string => usage.intern(reference);
   const shared = { client, logger, metrics, timing };
 
@@ -44,7 +47,7 @@ export function createWatches(options: WatchesOptions): Watches {
   const pods = createInformer({
     ...shared,
     resource: PODS,
-    transform: (pod) => podRecord(pod, { mode, names, sharedNamespaces, intern }),
+    transform: (pod) => podRecord(pod, { mode, names, sharedNamespaces, intern, shortLife, daemonSet }),
   });
 
   const images = createInformer({

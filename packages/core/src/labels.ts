@@ -15,5 +15,8 @@ export const CERTIFICATE_LABEL = `${API_GROUP}/certificate`;
 /** Set by the kubelet on the API copy of a static pod. */
 export const MIRROR_POD_ANNOTATION = "kubernetes.io/config.mirror";
 
+/** Key of the taint with which nodes may register, so that no pod is placed before the node's proxy is ready. */
+export const PROXY_TAINT = `${API_GROUP}/proxy-not-ready`;
+
 /** Where every node serves the cache. */
 export const DEFAULT_ENDPOINT = "localhost:7439";

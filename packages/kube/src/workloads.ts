@@ -7,6 +7,7 @@ import type { KubeObject } from "./object.ts";
 export type Container = { name: string; image?: string };
 
 export type PodSpec = {
+  nodeName?: string;
   containers?: Container[];
   initContainers?: Container[];
   ephemeralContainers?: Container[];

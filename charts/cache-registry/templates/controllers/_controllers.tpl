@@ -43,6 +43,16 @@ owner: {{ . | quote }}
 {{- end }}
 certificates:
   {{- include "cache-registry.controllers.certificates" . | nindent 2 }}
+health:
+  {{- toYaml .Values.controllers.health | nindent 2 }}
+loops:
+  {{- toYaml .Values.controllers.loops | nindent 2 }}
+clusterState: { configMap: {{ include "cache-registry.clusterStateName" . }} }
+{{- if .Values.proxy.enabled }}
+proxy: { daemonSet: {{ include "cache-registry.componentName" (dict "root" . "component" "proxy") }} }
+nodeTaint:
+  {{- toYaml .Values.proxy.nodeTaint | nindent 2 }}
+{{- end }}
 leaderElection: { enabled: true, name: {{ include "cache-registry.componentName" (dict "root" . "component" "controllers") }} }
 log:
   {{- toYaml .Values.controllers.log | nindent 2 }}

@@ -41,7 +41,8 @@ function ownerKind<T extends KubeObject>(
     consumerOf(listed, { names, intern }) {
       const object = listed as T; // it comes from a list of `resource`
       const images = usedReferences(template(object), names).map(intern);
-      return { key: `${resource.kind}/${keyOf(object)}`, images, revision: revision?.(object) };
+      const key = `${resource.kind}/${keyOf(object)}`;
+      return { key, images, revision: revision?.(object), generation: object.metadata.generation };
     },
   };
 }

@@ -6,6 +6,8 @@ export type Consumer = {
   readonly images: readonly string[];
   /** Set on ReplicaSets of a Deployment: only the newest revisions count, and those that run. */
   readonly revision?: Revision;
+  /** Of an owner: changes with its template and its number of replicas. */
+  readonly generation?: number | undefined;
 };
 
 export type Revision = {

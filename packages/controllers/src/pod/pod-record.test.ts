@@ -3,7 +3,13 @@ import { podRecord } from "./pod-record.ts";
 
 const names = { endpoint: "localhost:7439", registries: new Set<string>() };
 const sharedNamespaces = new Set(["shop"]);
-const options = { mode: "rewrite", names, sharedNamespaces, intern: (text: string) => text } as const;
+const options = {
+  mode: "rewrite",
+  names,
+  sharedNamespaces,
+  shortLife: 60_000,
+  intern: (text: string) => text,
+} as const;
 const image = "localhost:7439/docker.io/library/nginx:1";
 
 function pod(changes: { labels?: Record<string, string>; annotations?: Record<string, string>; phase?: string }) {

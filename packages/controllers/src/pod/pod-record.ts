@@ -1,6 +1,9 @@
 import { MANAGED_LABEL } from "@cache-registry/core/labels";
 import { controllerOf } from "@cache-registry/kube/object";
+import type { ObjectName } from "@cache-registry/kube/resource";
 import type { Pod } from "@cache-registry/kube/workloads";
+import { type PodLife, podLife } from "../loops/pod-life.ts";
+import type { ProxyPod } from "../node/proxy-index.ts";
 import { type CacheNames, type RecordingMode, recordedReferences, usedReferences } from "./pod-images.ts";
 import { type RefusedPull, refusedPulls } from "./refused-pull.ts";
 
@@ -18,6 +21,10 @@ export type PodRecord = {
   readonly refused: readonly RefusedPull[];
   /** Names of its pull secrets, where those may be read; the API server has added its ServiceAccount's. */
   readonly pullSecrets: readonly string[];
+  /** Only of young pods whose images were rewritten. */
+  readonly life?: PodLife | undefined;
+  /** Only of our own proxies. */
+  readonly proxy?: ProxyPod | undefined;
 };
 
 export type RecordingRules = {
@@ -25,6 +32,14 @@ export type RecordingRules = {
   readonly names: CacheNames;
   /** Namespaces whose private images the cache shares. */
   readonly sharedNamespaces: ReadonlySet<string>;
+};
+
+export type PodReading = RecordingRules & {
+  readonly intern: (reference: string) => string;
+  /** Milliseconds; older pods are no matter of the loop detector. */
+  readonly shortLife: number;
+  /** The proxies' DaemonSet. */
+  readonly daemonSet?: ObjectName | undefined;
 };
 
 const NONE: readonly never[] = [];
@@ -40,9 +55,8 @@ export function isOver(pod: Pod): boolean {
 
 export function podRecord(
   pod: Pod,
-  options: RecordingRules & { readonly intern: (reference: string) => string },
+  { mode, names, sharedNamespaces, intern, shortLife, daemonSet }: PodReading,
 ): PodRecord {
-  const { mode, names, intern, sharedNamespaces } = options;
   const owner = controllerOf(pod);
   const over = isOver(pod);
   const managed = pod.metadata.labels?.[MANAGED_LABEL] === "true";
@@ -56,9 +70,21 @@ export function podRecord(
     recorded,
     refused: over || !managed ? NONE : refusedPulls(pod, names),
     pullSecrets: shared && recorded.length > 0 ? pullSecretsOf(pod) : NONE,
+    // In mirror mode nothing was rewritten that anybody could object to.
+    life: podLife(pod, { rewritten: mode === "rewrite" ? recorded : NONE, shortLife, now: Date.now() }),
+    proxy: daemonSet && proxyPod(pod, daemonSet),
   };
 }
 
 function pullSecretsOf({ spec }: Pod): readonly string[] {
   return (spec?.imagePullSecrets ?? []).flatMap(({ name }) => (name ? [name] : []));
+}
+
+function proxyPod(pod: Pod, daemonSet: ObjectName): ProxyPod | undefined {
+  const owner = controllerOf(pod);
+  const node = pod.spec?.nodeName;
+  const ours = owner?.kind === "DaemonSet" && owner.name === daemonSet.name;
+  if (!ours || pod.metadata.namespace !== daemonSet.namespace || node === undefined || isOver(pod)) return undefined;
+  const ready = pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+  return { node, ready };
 }

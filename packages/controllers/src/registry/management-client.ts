@@ -47,6 +47,8 @@ export interface ManagementClient {
   release(reference: string, owner: string, signal: AbortSignal): Promise<void>;
   /** All references that the owner holds, page by page. */
   references(owner: string, signal: AbortSignal): AsyncIterable<string>;
+  /** Why the registry is not ready, in its own words; undefined: it is. */
+  readiness(signal: AbortSignal): Promise<string | undefined>;
   /** Changes whenever the registry was restarted. */
   startedAt(signal: AbortSignal): Promise<string>;
   /** Whether nobody else can read what is sent: HTTPS, or this machine. */
@@ -84,6 +86,7 @@ export type CallTiming = {
 
 const DEFAULT_TIMING: CallTiming = { connect: 3_000, answer: 10_000, startedAt: 5_000 };
 const PAGE_SIZE = 500;
+const MAX_REASON = 200;
 const MAX_BODY = 16 * 1024 * 1024;
 
 type Answer = { readonly status: number; readonly body: unknown; readonly link: string | undefined };
@@ -137,7 +140,7 @@ export function createManagementClient(options: ManagementClientOptions): Manage
       request.end(text);
       const response = await promise;
       const status = response.statusCode ?? 0;
-      return { status, body: await readJson(response), link: String(response.headers.link ?? "") };
+      return { status, body: await readBody(response), link: String(response.headers.link ?? "") };
     } catch (error) {
       if (!signal.aborted) dropIdleConnections();
       throw error;
@@ -194,6 +197,12 @@ export function createManagementClient(options: ManagementClientOptions): Manage
         if (last === undefined || !/rel="?next"?/.test(link ?? "")) return;
       }
     },
+    async readiness(signal) {
+      const { status, body } = await send({ method: "GET", path: "/readyz", signal, limit: timing.startedAt });
+      if (status === 200) return undefined;
+      const [line] = typeof body === "string" ? body.split("\n") : [];
+      return line?.replace(/^\[-\] /, "").slice(0, MAX_REASON) || `status ${status}`;
+    },
     async startedAt(signal) {
       const { body } = await ask({ method: "GET", path: "/api/v1/stats", signal, limit: timing.startedAt });
       return String(Stats.parse(body).startedAt);
@@ -217,8 +226,8 @@ function limitConnecting(request: http.ClientRequest, socket: Socket, millisecon
   socket.once("connect", clear).once("close", clear);
 }
 
-/** Undefined when the body is no JSON: the status says enough then. */
-async function readJson(response: http.IncomingMessage): Promise<unknown> {
+/** The body; as text when it is no JSON. */
+async function readBody(response: http.IncomingMessage): Promise<unknown> {
   response.setEncoding("utf8");
   let text = "";
   for await (const chunk of response) {
@@ -228,6 +237,6 @@ async function readJson(response: http.IncomingMessage): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined;
+    return text;
   }
 }

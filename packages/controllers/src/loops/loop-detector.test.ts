@@ -1,0 +1,224 @@
+import { describe, expect, it } from "vitest";
+import { createLoopDetector, isLoop, type LoopDetector, shortLifeOf } from "./loop-detector.ts";
+import type { PodLife, PodOwner } from "./pod-life.ts";
+
+const MINUTE = 60_000;
+const RULES = { recreations: 5, within: 10 * MINUTE };
+
+function ownerOf(kind: string, name: string): PodOwner {
+  return { namespace: "shop", apiVersion: "example.com/v1", kind, name, uid: `uid-${name}` };
+}
+const DATABASE = ownerOf("Cluster", "db");
+
+/** Drives a detector with the changes that a cluster would cause; the clock is in the test's hand. */
+function cluster(options: { generation?: () => number; rules?: typeof RULES } = {}) {
+  const detector: LoopDetector = createLoopDetector(options.rules ?? RULES, () => options.generation?.());
+  let now = 1_000_000;
+  const lives = new Map<string, PodLife>();
+  return {
+    pass(milliseconds: number) {
+      now += milliseconds;
+    },
+    create(name: string, { owner = DATABASE, template = "v1" } = {}) {
+      const life = { owner, template, created: now, ending: false };
+      lives.set(name, life);
+      return detector.see({ type: "added", key: `shop/${name}`, object: { life } }, now)?.name;
+    },
+    /** The request, and the kubelet's answer after so many milliseconds; undefined: at once. */
+    delete(name: string, grace?: number) {
+      let life = lives.get(name);
+      if (grace !== undefined && life) {
+        life = { ...life, ending: true };
+        detector.see({ type: "updated", key: `shop/${name}`, object: { life } }, now);
+        detector.see({ type: "updated", key: `shop/${name}`, object: { life } }, now);
+        now += grace;
+      }
+      detector.see({ type: "deleted", key: `shop/${name}`, object: { life } }, now);
+    },
+    update(name: string, life: PodLife | undefined) {
+      detector.see({ type: "updated", key: `shop/${name}`, object: { life } }, now);
+      if (life === undefined) lives.delete(name);
+    },
+  };
+}
+
+describe("isLoop", () => {
+  it("is so many recreations within the window, not fewer and not slower", () => {
+    expect(isLoop([0, 1, 2, 3, 4], RULES)).toBe(true);
+    expect(isLoop([0, 1, 2, 3], RULES)).toBe(false);
+    expect(isLoop([0, 1, 2, 3, RULES.within], RULES)).toBe(true);
+    expect(isLoop([0, 1, 2, 3, RULES.within + 1], RULES)).toBe(false);
+    expect(isLoop([0, 20 * MINUTE, 21 * MINUTE, 22 * MINUTE, 23 * MINUTE, 24 * MINUTE], RULES)).toBe(true);
+  });
+});
+
+describe("an operator that does not accept the image", () => {
+  it.each<[string, number | undefined]>([
+    ["and deletes by force", undefined],
+    ["and waits for the grace period", 20_000],
+  ])("makes a pod of the same name again and again %s: found at the fifth", (_how, grace) => {
+    const { create, pass, delete: remove } = cluster();
+    const found: (string | undefined)[] = [create("db-1")];
+    for (let round = 0; round < 5; round += 1) {
+      pass(5_000);
+      remove("db-1", grace);
+      pass(1_000);
+      found.push(create("db-1"));
+    }
+    expect(found).toEqual([undefined, undefined, undefined, undefined, undefined, "db"]);
+  });
+
+  it("makes pods of ever new names, before the old ones are gone", () => {
+    const detector = createLoopDetector(RULES, () => 1);
+    const life = (at: number, ending = false): PodLife => ({ owner: DATABASE, template: "v1", created: at, ending });
+    let found: string | undefined;
+    for (let round = 0; round <= 5; round += 1) {
+      const at = round * 40_000;
+      if (round > 0) {
+        const old = { key: `shop/db-${round - 1}`, object: { life: life(at - 40_000, true) } };
+        detector.see({ type: "updated", ...old }, at);
+      }
+      found = detector.see({ type: "added", key: `shop/db-${round}`, object: { life: life(at) } }, at + 10)?.name;
+      if (round > 0) {
+        const old = { key: `shop/db-${round - 1}`, object: { life: life(at - 40_000, true) } };
+        detector.see({ type: "updated", ...old }, at + 20);
+        detector.see({ type: "deleted", ...old }, at + 30);
+      }
+      if (round < 5) expect(found).toBeUndefined();
+    }
+    expect(found).toBe("db");
+  });
+
+  it("is found among others that do nothing wrong, and only once per chain", () => {
+    const { create, pass, delete: remove } = cluster();
+    const other = ownerOf("ReplicaSet", "web");
+    const found: (string | undefined)[] = [];
+    create("db-1");
+    create("web-1", { owner: other });
+    for (let round = 0; round < 7; round += 1) {
+      pass(1_000);
+      remove("db-1");
+      found.push(create("db-1"));
+    }
+    remove("web-1");
+    found.push(create("web-2", { owner: other }));
+    expect(found.filter(Boolean)).toEqual(["db"]);
+  });
+});
+
+describe("what is no loop", () => {
+  function rounds(act: (round: number) => string | undefined, count = 20): (string | undefined)[] {
+    return Array.from({ length: count }, (_, round) => act(round)).filter(Boolean);
+  }
+
+  it("a hundred pods deleted at once, twice", () => {
+    const { create, pass, delete: remove } = cluster();
+    const names = Array.from({ length: 100 }, (_, index) => `pod-${index}`);
+    for (const name of names) create(name);
+    const found = rounds(() => {
+      pass(30_000);
+      for (const name of names) remove(name);
+      return names.map((name) => create(name)).find(Boolean);
+    }, 2);
+    expect(found).toEqual([]);
+  });
+
+  it("pods that live long, though not for ever", () => {
+    const { create, pass, delete: remove } = cluster();
+    create("db-1");
+    const found = rounds(() => {
+      pass(shortLifeOf(RULES) + 1);
+      remove("db-1");
+      return create("db-1");
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("lives that are short, but too long for the window", () => {
+    const { create, pass, delete: remove } = cluster();
+    create("db-1");
+    const found = rounds(() => {
+      pass(shortLifeOf(RULES) - 1);
+      remove("db-1");
+      return create("db-1");
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("pods that come back only after a while: scaled to nothing and up again", () => {
+    const { create, pass, delete: remove } = cluster();
+    create("db-1");
+    const found = rounds(() => {
+      pass(10_000);
+      remove("db-1", 1_000);
+      pass(31_000);
+      return create("db-1");
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("an owner that is changed or scaled each time", () => {
+    let generation = 1;
+    const { create, pass, delete: remove } = cluster({ generation: () => generation });
+    create("db-1");
+    const found = rounds(() => {
+      pass(10_000);
+      generation += 1;
+      remove("db-1");
+      generation += 1;
+      return create("db-1");
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("another revision each time", () => {
+    const { create, pass, delete: remove } = cluster();
+    create("db-1", { template: "r0" });
+    const found = rounds((round) => {
+      pass(10_000);
+      remove("db-1");
+      return create("db-1", { template: `r${round + 1}` });
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("pods whose end means nothing: finished, crashed, evicted", () => {
+    const { create, pass, delete: remove, update } = cluster();
+    create("db-1");
+    const found = rounds(() => {
+      pass(10_000);
+      update("db-1", undefined);
+      remove("db-1");
+      return create("db-1");
+    });
+    expect(found).toEqual([]);
+  });
+
+  it("pods of many owners, one each", () => {
+    const { create, pass, delete: remove } = cluster();
+    const found = rounds((round) => {
+      const owner = ownerOf("Job", `job-${round}`);
+      const made = create(`pod-${round}`, { owner });
+      pass(1_000);
+      remove(`pod-${round}`);
+      return made;
+    }, 5_000);
+    expect(found).toEqual([]);
+  });
+});
+
+describe("a chain", () => {
+  it("goes on after an interruption by one long life only from the beginning", () => {
+    const { create, pass, delete: remove } = cluster();
+    const again = () => {
+      pass(1_000);
+      remove("db-1");
+      return create("db-1");
+    };
+    create("db-1");
+    expect([again(), again(), again(), again()].filter(Boolean)).toEqual([]);
+    pass(shortLifeOf(RULES));
+    expect([again(), again(), again(), again(), again()].filter(Boolean)).toEqual([]);
+    expect(again()).toBe("db");
+  });
+});
