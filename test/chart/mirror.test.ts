@@ -1,3 +1,6 @@
+import { OFF, WRITER } from "@cache-registry/controllers/uninstall/node-files";
+import { ProxyConfig } from "@cache-registry/proxy/config";
+import { loadConfig } from "@cache-registry/runtime/config";
 import { describe, expect, it } from "vitest";
 import { refusal, render } from "./helm.ts";
 import type { Container } from "./manifests.ts";
@@ -62,6 +65,13 @@ describe("mode mirror", () => {
     const without = await render({ values: { mode: "mirror" } });
     expect(without.config("proxy").hostsToml).not.toHaveProperty("probe");
     expect(without.pod("proxy").volumes.map(({ name }) => name)).not.toContain("cri-socket");
+  });
+
+  it("can be told by who uninstalls to put the node's files back", async () => {
+    const manifests = await render({ values: { mode: "mirror" } });
+    expect(manifests.pod("proxy").initContainers?.map(({ name }) => name)).toEqual([WRITER]);
+    const config = loadConfig({ schema: ProxyConfig, file: undefined, env: { [OFF.name]: OFF.value } });
+    expect(config.hostsToml.enabled).toBe(false);
   });
 
   it("is the only one that touches the node's files", async () => {

@@ -195,7 +195,7 @@ describe("in mode mirror", () => {
     const changed = await eventually(async () => {
       const now = await client.get(DAEMON_SETS, at);
       expect(now.spec?.template?.spec?.initContainers).toMatchObject([
-        { name: "hosts-toml", env: [{ name: "CREG_HOSTS_TOML__ENABLED", value: "false" }] },
+        { name: "hosts-toml", env: [{ name: "CREG_HOSTSTOML__ENABLED", value: "false" }] },
       ]);
       return now;
     }, 20_000);

@@ -5,9 +5,9 @@ import { sleep } from "@cache-registry/runtime/backoff";
 import { type ReleaseName, selectorOf } from "./leftovers.ts";
 
 /** The chart's init container that writes hosts.toml files in mode mirror. */
-const WRITER = "hosts-toml";
+export const WRITER = "hosts-toml";
 /** Tells it to put everything back as it was before us. */
-const OFF = { name: "CREG_HOSTS_TOML__ENABLED", value: "false" };
+export const OFF = { name: "CREG_HOSTSTOML__ENABLED", value: "false" };
 
 export type NodeFilesDeps = ReleaseName & {
   readonly client: KubeClient;
