@@ -148,6 +148,27 @@ describe("certificates of our own making, on a real API server, with the rights 
     expect(await metrics.text()).toContain(`ca_bundle_writes_total{configuration="${WEBHOOK}"} 3`);
   });
 
+  it("does not make a loop of it when somebody insists", async () => {
+    const { metrics } = keep();
+    await eventually(consistent);
+    const written = async () => Number(/ca_bundle_writes_total\{.*\} (\d+)/.exec(await metrics.text())?.[1] ?? 0);
+    const before = await written();
+    const end = performance.now() + 3_000;
+    let undone = 0;
+    while (performance.now() < end) {
+      const current = await admin.get(MUTATING_WEBHOOK_CONFIGURATIONS, { name: WEBHOOK });
+      const [webhook] = current.webhooks ?? [];
+      if (webhook?.clientConfig?.caBundle === undefined) continue;
+      const { caBundle: _, ...clientConfig } = webhook.clientConfig;
+      const webhooks = [{ ...webhook, clientConfig }];
+      await admin.update(MUTATING_WEBHOOK_CONFIGURATIONS, { ...current, webhooks });
+      undone += 1;
+    }
+    expect(undone).toBeGreaterThan(1);
+    expect((await written()) - before).toBeLessThanOrEqual(5);
+    await eventually(consistent, 5_000);
+  });
+
   it("is not undone by whoever applies the configuration without a caBundle, as helm upgrade does", async () => {
     await admin.apply(MUTATING_WEBHOOK_CONFIGURATIONS, webhookConfiguration(WEBHOOK, 1), { fieldManager: "helm" });
     const { metrics } = keep();

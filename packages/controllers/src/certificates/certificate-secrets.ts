@@ -11,6 +11,13 @@ export type CertificateRole = "authority" | "serving";
 /** PEM texts under the keys that cert-manager uses, too. */
 export type CertificateData = { readonly certificate: string; readonly key: string; readonly authorities: string };
 
+export type SecretWrite = {
+  readonly role: CertificateRole;
+  readonly data: CertificateData;
+  /** What the decision was made on. */
+  readonly seen: Secret | undefined;
+};
+
 export type HeldSecret = {
   readonly secret: Secret | undefined;
   /** Not made by us: it is left as it is. */
@@ -33,8 +40,11 @@ export type CertificateSecretsOptions = {
 /** The Secrets that hold certificates. A write never overwrites what it has not seen: two leaders cannot undo each other. */
 export interface CertificateSecrets {
   read(name: string): HeldSecret;
-  /** Creates it or replaces its content. @throws ApiError 409 when it is not as last seen */
-  write(name: string, role: CertificateRole, data: CertificateData, signal: AbortSignal): Promise<Secret>;
+  /**
+   * Creates it or replaces its content. @throws ApiError 409 when it is not, or no more, as it was when it was decided to
+   * write; making keys takes a moment, in which somebody else may have been faster
+   */
+  write(name: string, write: SecretWrite, signal: AbortSignal): Promise<Secret>;
   /** Does the Secret still go with our Deployment, and not with one that is gone? */
   isOwned(secret: Secret): Promise<boolean>;
 }
@@ -54,8 +64,7 @@ export function createCertificateSecrets(options: CertificateSecretsOptions): Ce
       return { secret, foreign: !isOurs(secret), pair, authorities: text("ca.crt") ?? "" };
     },
 
-    async write(name, role, { certificate, key, authorities }, signal) {
-      const seen = find(name);
+    async write(name, { role, data: { certificate, key, authorities }, seen }, signal) {
       const encode = (text: string): string => Buffer.from(text).toString("base64");
       const secret: Secret = {
         apiVersion: "v1",

@@ -35,6 +35,8 @@ export type Certificates = {
 
 /** Everything depends on everything: there is one key. */
 const ALL = "certificates";
+/** Between two looks: another program that wants something else of the same objects must not make a loop of it. */
+const MIN_INTERVAL = 1_000;
 const RETRY = { initial: 250, max: 30_000 };
 
 export function createCertificates(deps: CertificatesDeps): Certificates {
@@ -88,16 +90,22 @@ export function createCertificates(deps: CertificatesDeps): Certificates {
       },
     }),
   });
+  let lookedAt = Number.NEGATIVE_INFINITY;
   const controller = createController({
     name: ALL,
-    reconcile: (_key, signal) => keeper.look(signal),
+    reconcile: async (_key, signal) => {
+      const result = await keeper.look(signal);
+      lookedAt = performance.now();
+      return result;
+    },
     concurrency: 1,
     informers,
     retry: RETRY,
     logger,
     metrics,
   });
-  for (const informer of informers) informer.onChange(() => controller.enqueue(ALL));
+  const soon = (): void => controller.enqueueAfter(ALL, lookedAt + MIN_INTERVAL - performance.now());
+  for (const informer of informers) informer.onChange(soon);
   controller.enqueue(ALL);
 
   return {

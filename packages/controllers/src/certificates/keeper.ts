@@ -117,7 +117,7 @@ export function createCertificateKeeper(deps: KeeperDeps): CertificateKeeper {
     const bundle = printAuthorities(trusted);
     if (reason !== undefined || bundle !== held.authorities || !(await isOwned(held))) {
       const data = { certificate: pair.certificate, key: pair.key, authorities: bundle };
-      const written = await secrets.write(name, "authority", data, signal);
+      const written = await secrets.write(name, { role: "authority", data, seen: held.secret }, signal);
       if (reason !== undefined) {
         logger.info({ secret: name, reason, notAfter: signing.validToDate }, "certificate authority created");
         observer.issued(name);
@@ -152,8 +152,8 @@ export function createCertificateKeeper(deps: KeeperDeps): CertificateKeeper {
     for (const { secret: name } of serving) {
       const held = secrets.read(name);
       if ("problem" in held.pair || (held.authorities === bundle && (await isOwned(held)))) continue;
-      const { certificate, key } = held.pair;
-      await secrets.write(name, "serving", { certificate, key, authorities: bundle }, signal);
+      const data = { certificate: held.pair.certificate, key: held.pair.key, authorities: bundle };
+      await secrets.write(name, { role: "serving", data, seen: held.secret }, signal);
     }
     const fingerprint = signing.fingerprint256;
     if (published?.fingerprint !== fingerprint) published = { fingerprint, at: now().getTime() };
@@ -172,7 +172,8 @@ export function createCertificateKeeper(deps: KeeperDeps): CertificateKeeper {
 
     const lifetime = validity(time, rules.duration, by.signing.validToDate.getTime());
     const pair = await (await issuing()).issueServing(by.pair, { ...lifetime, commonName: name, dnsNames });
-    const written = await secrets.write(name, "serving", { ...pair, authorities: by.bundle }, signal);
+    const data = { ...pair, authorities: by.bundle };
+    const written = await secrets.write(name, { role: "serving", data, seen: held.secret }, signal);
     observer.issued(name);
     observer.expires(name, lifetime.notAfter);
     const { reason = "" } = renewal ?? {};
