@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CHART, helm, render } from "../chart/helm.ts";
-import { COMPONENTS, type Component, type Manifests } from "../chart/manifests.ts";
+import type { Workload } from "../chart/manifests.ts";
 import { type ApiServer, startApiServer } from "../support/api-server.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 
@@ -41,12 +41,12 @@ describe("Pod Security", () => {
     await kubectl(["create", "-f", "-"], priority);
   });
 
-  /** The API server's answer to a pod of the component; undefined: it would be created. */
-  async function refused(manifests: Manifests, component: Component, namespace: string): Promise<string | undefined> {
-    const { metadata, spec } = manifests.workload(component).spec.template;
+  /** The API server's answer to a pod of the workload; undefined: it would be created. */
+  async function refused(workload: Workload, namespace: string): Promise<string | undefined> {
+    const { metadata, spec } = workload.spec.template;
     // nobody makes service accounts here, and the built-in priority classes are for kube-system alone
     const pod = { ...spec, serviceAccountName: undefined, priorityClassName: undefined };
-    const object = { apiVersion: "v1", kind: "Pod", metadata: { ...metadata, name: component, namespace }, spec: pod };
+    const object = { apiVersion: "v1", kind: "Pod", metadata: { ...metadata, name: "x", namespace }, spec: pod };
     const answer = kubectl(["create", "--dry-run=server", "-f", "-"], object);
     return answer.then(
       () => undefined,
@@ -70,13 +70,13 @@ describe("Pod Security", () => {
     ["with object store, database, users and TLS", { registry: STORES }],
     ["in mode mirror", { mode: "mirror" }],
   ])("restricted admits every pod but the proxy's %s", async (_when, values) => {
-    const manifests = await render({ values });
-    for (const component of COMPONENTS.filter((one) => one !== "proxy")) {
-      expect(await refused(manifests, component, "restricted"), component).toBeUndefined();
-    }
-    const answer = await refused(manifests, "proxy", "restricted");
-    expect(answer).toContain('violates PodSecurity "restricted:latest": host namespaces (hostNetwork=true)');
-    expect(await refused(manifests, "proxy", "privileged")).toBeUndefined();
+    const manifests = await render({ values: { ...values, uninstall: { evictPods: true } } });
+    const proxy = manifests.workload("proxy");
+    const others = manifests.workloads().filter((one) => one !== proxy);
+    expect(others.map(({ kind }) => kind)).toEqual(expect.arrayContaining(["Deployment", "Job"]));
+    for (const one of others) expect(await refused(one, "restricted"), one.metadata.name).toBeUndefined();
+    expect(await refused(proxy, "restricted")).toContain('violates PodSecurity "restricted:latest": host namespaces');
+    expect(await refused(proxy, "privileged")).toBeUndefined();
   });
 
   it("restricted admits the pod of helm test", async () => {
