@@ -16,8 +16,10 @@ export interface ReleaseOptions {
   readonly stage: Stage;
   readonly name?: string;
   readonly namespace?: string;
-  /** Folder of a chart; default: the present one. */
+  /** Folder or `oci://` reference of a chart; default: the present one. */
   readonly chart?: string;
+  /** Further arguments of helm about the chart: `--version`, `--plain-http`. */
+  readonly chartArguments?: readonly string[];
   /** Merged over what the stage needs. */
   readonly values?: Readonly<Record<string, unknown>>;
 }
@@ -48,6 +50,7 @@ export async function installRelease({
   name = "cache-registry",
   namespace = "cache-registry-system",
   chart = CHART,
+  chartArguments = [],
   values = {},
 }: ReleaseOptions): Promise<Release> {
   const { cluster } = stage;
@@ -67,6 +70,7 @@ export async function installRelease({
     "4m",
     name,
     chart,
+    ...chartArguments,
   ]);
   const selector = `app.kubernetes.io/instance=${name}`;
 
