@@ -51,13 +51,14 @@ describe("the registry's Services", () => {
       ipFamilies: ["IPv6", "IPv4"],
       exposeManagement: true,
     };
-    const [inside, outside] = services(await exposed({ service }));
+    const management = { tls: true };
+    const [inside, outside] = services(await exposed({ service, management }));
     const { exposeManagement: _, ...spec } = service;
     expect(outside?.spec).toMatchObject(spec);
     expect(outside?.spec.ports.map(({ port }) => port)).toEqual([5000, 8081]);
     expect(inside?.spec).toMatchObject({ ipFamilyPolicy: "PreferDualStack", ipFamilies: ["IPv6", "IPv4"] });
     const ports = { type: "NodePort", nodePort: 30001, exposeManagement: true, managementNodePort: 30002 };
-    expect(services(await exposed({ service: ports }))[1]?.spec.ports).toMatchObject([
+    expect(services(await exposed({ service: ports, management }))[1]?.spec.ports).toMatchObject([
       { nodePort: 30001 },
       { nodePort: 30002 },
     ]);

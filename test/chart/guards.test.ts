@@ -29,8 +29,13 @@ const EXPOSURE: readonly Guard[] = [
     ["speak plain HTTP", "registry.tls.enabled to false"],
   ],
   [
+    "a token that leaves the cluster over plain HTTP",
+    registry({ service: { type: "LoadBalancer", exposeManagement: true } }),
+    ["registry.service.exposeManagement is true", "registry.management.tls to true"],
+  ],
+  [
     "the management port where there is one Service",
-    registry({ service: { exposeManagement: true } }),
+    registry({ service: { exposeManagement: true }, management: { tls: true } }),
     ["registry.service.type to NodePort or LoadBalancer"],
   ],
 ];

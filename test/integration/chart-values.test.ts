@@ -29,6 +29,7 @@ const RELEASES: Readonly<Record<string, Record<string, unknown>>> = {
     registry: {
       ...HIGHLY_AVAILABLE.registry,
       hpa: { enabled: true },
+      management: { tls: true },
       service: { type: "NodePort", exposeManagement: true },
       ingress: { enabled: true, className: "nginx", hosts: ["images.example.com"] },
     },

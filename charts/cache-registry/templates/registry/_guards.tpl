@@ -97,6 +97,9 @@
 {{- if and $registry.tls.enabled (or $registry.httpRoute.enabled $registry.istio.enabled) -}}
 {{- fail "registry.tls.enabled is true, but registry.httpRoute and registry.istio speak plain HTTP to the registry: let the gateway end TLS and set registry.tls.enabled to false, or write routes of your own in extraObjects." -}}
 {{- end -}}
+{{- if and $registry.service.exposeManagement (not (include "cache-registry.registry.managementTls" .)) -}}
+{{- fail "registry.service.exposeManagement is true: set registry.management.tls to true, or its token would leave the cluster over plain HTTP." -}}
+{{- end -}}
 {{- if and $registry.service.exposeManagement (eq $registry.service.type "ClusterIP") -}}
 {{- fail "registry.service.exposeManagement is true: set registry.service.type to NodePort or LoadBalancer; inside the cluster it is reached anyway." -}}
 {{- end -}}
