@@ -93,7 +93,7 @@ describe("network policies", () => {
   });
 
   it("leave the management API open where it is offered outside the cluster", async () => {
-    const service = { type: "NodePort", exposeManagement: true };
-    expect(reachable(await policies({ registry: { service } }), "registry")).toMatchObject({ 8081: "everybody" });
+    const registry = { service: { type: "NodePort", exposeManagement: true }, management: { tls: true } };
+    expect(reachable(await policies({ registry }), "registry")).toMatchObject({ 8081: "everybody" });
   });
 });
