@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SHARED_NAMESPACE_RULES } from "../support/controllers-access.ts";
 import { refusal, render } from "./helm.ts";
-import type { Binding, Role } from "./manifests.ts";
+import type { Binding, Manifest, Role } from "./manifests.ts";
 
 const share = { privateImages: { mode: "share", namespaces: ["shop", "bank"] } };
 const NAME = "r-cache-registry-controllers-pull-secrets";
@@ -49,5 +49,22 @@ describe("private images", () => {
     expect(await refusal({ values: { privateImages: { mode: "share" } } })).toContain("privateImages.namespaces");
     const wrong = { privateImages: { mode: "share", namespaces: ["*"] } };
     expect(await refusal({ values: wrong })).toContain("/privateImages/namespaces/0");
+  });
+
+  it("are lent to every replica of the registry, by addresses of their own", async () => {
+    const storage = {
+      metadata: { driver: "postgres", postgres: { existingSecret: "db" } },
+      blobs: { driver: "s3", s3: { bucket: "images" } },
+    };
+    const registry = { replicas: 2, storage };
+    const name = "r-cache-registry-registry-replicas";
+    const manifests = await render({ values: { ...share, registry }, release: "r" });
+    expect(manifests.config("controllers")).toMatchObject({ registry: { replicasHost: name } });
+    const services = manifests.ofKind<Manifest & { spec: object }>("Service");
+    expect(services.find(({ metadata }) => metadata.name === name)?.spec).toMatchObject({ clusterIP: "None" });
+    for (const values of [share, { registry }]) {
+      const others = (await render({ values, release: "r" })).ofKind("Service").map(({ metadata }) => metadata.name);
+      expect(others).not.toContain(name);
+    }
   });
 });

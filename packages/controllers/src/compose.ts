@@ -18,6 +18,7 @@ import type { ControllersConfig } from "./config.ts";
 import { ownDeployment } from "./own-deployment.ts";
 import { createManagementClient, type ManagementClient } from "./registry/management-client.ts";
 import { createManagementToken, type ManagementToken } from "./registry/management-token.ts";
+import { replicasAt } from "./registry/replica-addresses.ts";
 import { createTerm, type Term } from "./term.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -42,6 +43,7 @@ export async function compose(config: ControllersConfig, env: Environment, logge
     caFile: config.registry.caFile,
     token: () => token.read(),
     onUnauthorized: () => token.invalidate(),
+    replicas: replicasAt(config.registry.replicasHost),
   });
   const controller = `${API_GROUP}/controllers`;
   const events = createEventRecorder({ client, controller, instance: identity, logger });

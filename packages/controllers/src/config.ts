@@ -37,6 +37,14 @@ const registry = z
       .describe(
         "Secret that holds the token of the registry's management API; created with a random token when missing",
       ),
+    replicasHost: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe(
+        "Name that resolves to every replica of the registry, such as a headless Service: each is lent the credentials of private images",
+      ),
     caFile: filePath()
       .optional()
       .describe(

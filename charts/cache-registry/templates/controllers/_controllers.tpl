@@ -14,6 +14,9 @@ mode: {{ .Values.mode }}
 endpoint: {{ .Values.endpoint }}
 registry:
   url: {{ include "cache-registry.registry.managementUrl" . | quote }}
+  {{- if include "cache-registry.registry.lendsToReplicas" . }}
+  replicasHost: {{ include "cache-registry.componentName" (dict "root" . "component" "registry") }}-replicas
+  {{- end }}
   {{- if .Values.registry.enabled }}
   tokenSecret: { name: {{ include "cache-registry.tokenSecretName" . }}, key: token }
   {{- if include "cache-registry.controllers.trustsRegistry" . }}

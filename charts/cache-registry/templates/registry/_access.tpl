@@ -78,3 +78,10 @@ ipFamilies: {{ toJson . }}
 {{- range .Values.registry.ingress.enabled | ternary .Values.registry.ingress.hosts list }}{{ $hosts = append $hosts . }}{{ end -}}
 {{- include "cache-registry.registry.routeHosts" (dict "root" . "hosts" $hosts) -}}
 {{- end }}
+
+{{- /* Are there credentials of private images that several replicas have to know? "true", or nothing. */}}
+{{- define "cache-registry.registry.lendsToReplicas" -}}
+{{- $registry := .Values.registry -}}
+{{- $several := or (gt (int $registry.replicas) 1) $registry.hpa.enabled -}}
+{{- if and $registry.enabled $several (eq .Values.privateImages.mode "share") }}true{{ end -}}
+{{- end }}

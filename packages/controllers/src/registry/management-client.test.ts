@@ -189,6 +189,11 @@ describe("over HTTPS", () => {
       await expect(client.startedAt(signal)).rejects.toThrow(caFile);
       await writeFile(caFile, first.certificate);
       expect(await client.startedAt(signal)).toBe("1");
+      // A replica at its own address has the certificate of the name.
+      const replicas = async () => ["127.0.0.1"];
+      const lending = createManagementClient({ url, token: async () => undefined, caFile, replicas });
+      await lending.warmUp("a", { owner: "me", credentials: [{ username: "a", password: "b" }] }, signal);
+      lending.close();
 
       const renewed = await leaf(second);
       secure.setSecureContext({ cert: renewed.certificate, key: renewed.key });
@@ -201,5 +206,65 @@ describe("over HTTPS", () => {
       secure.closeAllConnections();
       await rm(folder, { recursive: true });
     }
+  });
+});
+
+describe("credentials", () => {
+  const wish = { owner: "me", credentials: [{ username: "robot", password: "hunter2" }] };
+  const servers: Server[] = [];
+  afterEach(() => {
+    for (const one of servers.splice(0)) one.close();
+  });
+
+  /** Replicas on one port, each at an address of its own. */
+  async function startReplicas(addresses: readonly string[]): Promise<{ port: number; told: string[] }> {
+    const told: string[] = [];
+    let port = 0;
+    for (const address of addresses) {
+      const one = createServer((request, response) => {
+        request.resume();
+        told.push(`${request.method} ${address} ${request.headers.host}`);
+        response.writeHead(202, { connection: "close" }).end("{}");
+      });
+      await new Promise<void>((resolve) => one.listen(port, address, resolve));
+      port = Number(urlOf(one.address()).split(":").at(-1));
+      servers.push(one);
+    }
+    return { port, told };
+  }
+
+  function clientFor(port: number, replicas: readonly string[]): ManagementClient {
+    client = createManagementClient({
+      url: `http://localhost:${port}`,
+      token: async () => undefined,
+      replicas: async () => replicas,
+    });
+    return client;
+  }
+
+  it("are told to every replica, what has none to one", async () => {
+    const addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+    const { port, told } = await startReplicas(addresses);
+    const api = clientFor(port, addresses);
+    await api.warmUp("a", wish, signal);
+    expect(told.toSorted((a, b) => a.localeCompare(b))).toEqual(
+      addresses.map((address) => `PUT ${address} localhost:${port}`),
+    );
+    await api.warmUp("a", { owner: "me", credentials: [] }, signal);
+    expect(told).toHaveLength(4);
+  });
+
+  it("count as told only when all know them", async () => {
+    const { port } = await startReplicas(["127.0.0.1"]);
+    await expect(clientFor(port, ["127.0.0.1", "127.0.0.2"]).warmUp("a", wish, signal)).rejects.toThrow("ECONNREFUSED");
+  });
+
+  it("never leave this machine over plain HTTP", async () => {
+    const { port, told } = await startReplicas(["127.0.0.1"]);
+    await expect(clientFor(port, ["127.0.0.1", "10.0.0.1"]).warmUp("a", wish, signal)).rejects.toThrow("HTTPS only");
+    client = createManagementClient({ url: "http://registry.invalid:8081", token: async () => undefined });
+    expect(client.confidential).toBe(false);
+    await expect(client.warmUp("a", wish, signal)).rejects.toThrow("HTTPS only");
+    expect(told).toEqual([]);
   });
 });

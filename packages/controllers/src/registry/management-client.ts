@@ -71,6 +71,8 @@ export type ManagementClientOptions = {
   readonly onUnauthorized?: () => void;
   /** Read again when it changes. May come later than the client: until then its calls fail. */
   readonly caFile?: string;
+  /** Addresses of all replicas: each is told credentials, since none of them passes those on. Undefined: there is one. */
+  readonly replicas?: (() => Promise<readonly string[]>) | undefined;
   readonly timing?: Partial<CallTiming>;
 };
 
@@ -90,7 +92,15 @@ const MAX_REASON = 200;
 const MAX_BODY = 16 * 1024 * 1024;
 
 type Answer = { readonly status: number; readonly body: unknown; readonly link: string | undefined };
-type Call = { method: string; path: string; body?: unknown; signal: AbortSignal; limit?: number };
+type Call = {
+  method: string;
+  path: string;
+  body?: unknown;
+  signal: AbortSignal;
+  limit?: number;
+  /** Of one replica; its certificate has to be that of the URL all the same. */
+  address?: string;
+};
 
 /** On node:https rather than fetch, which takes no certificate authorities of its own. */
 export function createManagementClient(options: ManagementClientOptions): ManagementClient {
@@ -120,7 +130,7 @@ export function createManagementClient(options: ManagementClientOptions): Manage
     for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   }
 
-  async function send({ method, path, body, signal, limit = timing.answer }: Call): Promise<Answer> {
+  async function send({ method, path, body, signal, limit = timing.answer, address }: Call): Promise<Answer> {
     const token = await options.token();
     const agent = await currentAgent();
     const text = body === undefined ? undefined : JSON.stringify(body);
@@ -134,7 +144,10 @@ export function createManagementClient(options: ManagementClientOptions): Manage
     try {
       const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>();
       const open = secure ? https.request : http.request;
-      const request = open(`${options.url}${path}`, { method, agent, headers, signal: deadline.signal }, resolve);
+      const url = new URL(`${options.url}${path}`);
+      const replica = address === undefined ? {} : { hostname: address, servername: url.hostname };
+      if (address !== undefined) headers.host = url.host;
+      const request = open(url, { method, agent, headers, signal: deadline.signal, ...replica }, resolve);
       request.on("error", (error) => reject(deadline.signal.aborted ? deadline.signal.reason : error));
       request.on("socket", (socket) => limitConnecting(request, socket, timing.connect));
       request.end(text);
@@ -161,13 +174,22 @@ export function createManagementClient(options: ManagementClientOptions): Manage
 
   const confidential = secure || isLoopback(new URL(options.url).hostname);
 
+  /** @throws when one of them cannot be told: its pulls would be refused */
+  async function askEveryReplica(call: Call): Promise<void> {
+    const addresses = (await options.replicas?.()) ?? [undefined];
+    if (!confidential || !(secure || addresses.every((address) => address === undefined || isLoopback(address)))) {
+      throw new Error("credentials are sent over HTTPS only");
+    }
+    await Promise.all(addresses.map((address) => ask(address === undefined ? call : { ...call, address })));
+  }
+
   return {
     confidential,
     close: () => agent.destroy(),
     async warmUp(reference, { owner, platforms, credentials }, signal) {
-      if (credentials?.length && !confidential) throw new Error("credentials are sent over HTTPS only");
       const body = { pin: true, owner, platforms, credentials };
-      await ask({ method: "PUT", path: imagePath(reference), body, signal });
+      const call = { method: "PUT", path: imagePath(reference), body, signal };
+      await (credentials?.length ? askEveryReplica(call) : ask(call));
     },
     async image(reference, signal) {
       try {
@@ -211,7 +233,7 @@ export function createManagementClient(options: ManagementClientOptions): Manage
 }
 
 function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "[::1]" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 function imagePath(reference: string): string {
