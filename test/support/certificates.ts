@@ -1,7 +1,7 @@
 /** What the tests of self-managed certificates share: the leader's work as the limited user, and looks at its results. */
 import { X509Certificate } from "node:crypto";
-import { type Certificates, createCertificates } from "../../packages/controllers/src/certificates/certificates.ts";
 import { certificatesSchema } from "../../packages/controllers/src/certificates/config.ts";
+import { type CertificatesDuty, createCertificatesDuty } from "../../packages/controllers/src/certificates/duty.ts";
 import { readAuthorities } from "../../packages/controllers/src/certificates/pem.ts";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
 import { createEventRecorder } from "../../packages/kube/src/events.ts";
@@ -20,24 +20,30 @@ export type Lifetimes = { readonly duration: string; readonly renewBefore: strin
 export const LONG: Lifetimes = { duration: "90d", renewBefore: "30d", caDuration: "365d" };
 
 export type Keeping = {
-  readonly certificates: Certificates;
+  readonly certificates: CertificatesDuty;
   readonly metrics: Metrics;
   stop(): Promise<void>;
 };
 
+export type KeepOptions = {
+  readonly lifetimes?: Lifetimes;
+  readonly webhooks: readonly string[];
+  readonly mode?: "auto" | "selfManaged";
+};
+
 export function keepCertificates(
   client: KubeClient,
-  { lifetimes = LONG, webhooks }: { readonly lifetimes?: Lifetimes; readonly webhooks: readonly string[] },
+  { lifetimes = LONG, webhooks, mode = "selfManaged" }: KeepOptions,
 ): Keeping {
   const logger = silentLogger();
   const metrics = createMetrics({ defaultMetrics: false });
   const events = createEventRecorder({ client, controller: "test/controllers", instance: "test-0", logger });
   const serving = [{ secret: TLS_SECRET, dnsNames: ["webhook.default.svc", "localhost"], webhooks: [...webhooks] }];
-  const certificates = createCertificates({
+  const certificates = createCertificatesDuty({
     client,
     namespace: NAMESPACE,
     deployment: DEPLOYMENT,
-    rules: certificatesSchema.parse({ mode: "selfManaged", caSecret: CA_SECRET, serving, ...lifetimes }),
+    rules: certificatesSchema.parse({ mode, caSecret: CA_SECRET, serving, ...lifetimes }),
     events,
     logger,
     metrics,
