@@ -1,6 +1,7 @@
 /** Two nodes, no cert-manager, and trouble: upstreams that refuse or crawl, parts that are killed. One cluster, one release. */
 import { describe } from "vitest";
 import { privateImages } from "./chapters/private.ts";
+import { refusedPull } from "./chapters/refused.ts";
 import { restarts } from "./chapters/restarts.ts";
 import { secondNode } from "./chapters/second-node.ts";
 import { SHORT_LIVED, selfManaged } from "./chapters/self-managed.ts";
@@ -26,6 +27,9 @@ describe("shapes of pods", () => {
 });
 describe("an upstream in trouble", () => {
   upstreamTrouble(scene);
+});
+describe("a pull that is refused", () => {
+  refusedPull(scene);
 });
 describe("certificates without cert-manager", () => {
   selfManaged(scene);
