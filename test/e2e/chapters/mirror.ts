@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { pod, waitUntil } from "../../../hack/stage/objects.ts";
 import type { Scene } from "../scene.ts";
+import { cacheRegistry } from "./uninstall.ts";
 
 const DOMAIN = "cache-registry.enix.io";
 const OUR_HOST = '[host."http://127.0.0.1:7439"]';
@@ -124,13 +125,25 @@ export function mirror(scene: () => Scene, values: () => Readonly<Record<string,
 export function mirrorRemoved(scene: () => Scene): void {
   const { inNamespace, daemonSet, starts } = stepsOf(scene);
 
-  it("restores the node's files byte by byte, and then everything else can go", async () => {
-    const { stage, release } = scene();
+  it("restores the node's files byte by byte when the values no longer want them, and writes them again", async () => {
+    const { certsDir } = scene().stage.cluster;
+    const written = await filesIn(certsDir);
+    expect(written).not.toEqual(before);
     await inNamespace("set", "env", await daemonSet(), "CREG_HOSTSTOML__ENABLED=false");
     await inNamespace("rollout", "status", await daemonSet(), "--timeout=90s");
-    expect(await filesIn(stage.cluster.certsDir)).toEqual(before);
+    expect(await filesIn(certsDir)).toEqual(before);
+    await inNamespace("set", "env", await daemonSet(), "CREG_HOSTSTOML__ENABLED-");
+    await inNamespace("rollout", "status", await daemonSet(), "--timeout=90s");
+    expect(await filesIn(certsDir)).toEqual(written);
+  });
+
+  it("leaves nothing on the node after uninstalling and the one command that the chart printed", async () => {
+    const { stage, release } = scene();
+    const [, words = ""] = /^ +npx cache-registry (restore .*)$/m.exec(await release.notes()) ?? [];
     await release.uninstall();
-    await inNamespace("delete", await daemonSet(), "--wait=true");
+    await cacheRegistry(stage.cluster.kubeconfig, words.trim().split(/ +/));
+    expect(await filesIn(stage.cluster.certsDir)).toEqual(before);
+    expect(await inNamespace("get", "daemonsets", "-o", "name")).toBe("");
     await stage.publish({ repository: "library/mirror-c", tag: "1" });
     await starts("mirror-c", "mirror-c:1");
     await scene().deletePod("mirror-c");

@@ -1,7 +1,7 @@
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
-import type { Scene } from "../scene.ts";
+import { log, type Scene } from "../scene.ts";
 
 /** A busy node: some forty new connections a second. */
 const PAUSE_MS = 50;
@@ -43,6 +43,7 @@ export function proxyUpdate(scene: () => Scene): void {
     await sleep(2_000);
     over = true;
     await Promise.all(loops);
+    log(`${pulls} pulls during an update of the proxy, ${failures.length} failed`);
     expect(failures).toEqual([]);
     expect(pulls).toBeGreaterThan(100);
   });

@@ -127,7 +127,7 @@ export function uninstall(scene: () => Scene): void {
 }
 
 /** Our program as `npx cache-registry` runs it, with the rights of the kubeconfig. */
-async function cacheRegistry(kubeconfig: string, args: readonly string[]): Promise<string> {
+export async function cacheRegistry(kubeconfig: string, args: readonly string[]): Promise<string> {
   const main = fileURLToPath(new URL("../../../packages/cli/src/main.ts", import.meta.url));
   const { stdout } = await run(process.execPath, [main, ...args], { env: { ...process.env, KUBECONFIG: kubeconfig } });
   return stdout;
