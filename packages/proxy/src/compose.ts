@@ -119,7 +119,7 @@ function farewell(management: Service): Service {
  * both are unready until both serve: management comes first at a start, and goes first at a stop.
  */
 async function whyNotAlone({ management, listen: own }: ProxyConfig): Promise<string | undefined> {
-  const [probed = 0, serving = 0] = await Promise.all([management.port, own.port].map(processesListening));
+  const [probed = 0, serving = 0] = (await processesListening(management.port, own.port)) ?? [];
   return probed > serving ? "a process on these ports does not serve yet" : undefined;
 }
 

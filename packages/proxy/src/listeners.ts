@@ -67,7 +67,7 @@ export function createListeners({ hosts, port, handover = 0, createApp, logger }
     const deadline = performance.now() + handover;
     const ours = bound[0]?.port ?? port;
     while (performance.now() < deadline) {
-      const count = await processesListening(ours);
+      const [count] = (await processesListening(ours)) ?? [];
       // Once more: it may have opened the first of its addresses just now.
       await sleep(HANDOVER_LOOK_MS);
       if (count === undefined || count > 1) return;
