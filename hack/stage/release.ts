@@ -8,6 +8,7 @@ import { stringify } from "yaml";
 import { ensureTools } from "../tools/ensure.ts";
 import { callManagement, type ManagementAddress, type ManagementRequest } from "./management-call.ts";
 import { IMAGE, type Stage } from "./stage.ts";
+import { webhookRewrites } from "./webhook-gate.ts";
 
 const run = promisify(execFile);
 const CHART = fileURLToPath(new URL("../../charts/cache-registry", import.meta.url));
@@ -44,7 +45,7 @@ export function stageValues({ upstreamUrl }: Stage): Record<string, unknown> {
   };
 }
 
-/** Installs and waits until everything is ready. @throws Error with helm's own words */
+/** Installs and waits until everything is ready and the webhook rewrites. @throws Error with helm's own words */
 export async function installRelease({
   stage,
   name = "cache-registry",
@@ -72,6 +73,7 @@ export async function installRelease({
     chart,
     ...chartArguments,
   ]);
+  await webhookRewrites(cluster, { name, namespace });
   const selector = `app.kubernetes.io/instance=${name}`;
 
   async function registryService(): Promise<ManagementAddress> {

@@ -97,6 +97,7 @@ describe("the webhook's configuration", () => {
         ],
       },
       optIn: false,
+      clusterStateFile: "/etc/cache-registry/cluster-state/state.json",
       dryRun: false,
       shutdown: { grace: "5s", drainTimeout: "10s" },
       log: LOG,

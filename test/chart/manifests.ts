@@ -37,7 +37,7 @@ export interface Probe {
 
 export interface Volume {
   readonly name: string;
-  readonly configMap?: { name: string };
+  readonly configMap?: { name: string; optional?: boolean };
   readonly secret?: { secretName: string; defaultMode: number; optional?: boolean; items?: unknown };
   readonly emptyDir?: { sizeLimit?: string };
   readonly persistentVolumeClaim?: { claimName: string };

@@ -98,6 +98,20 @@ describe("the webhook's registration", () => {
     expect(others).toEqual([OPT_OUT, own]);
   });
 
+  it("goes by the state that the controllers publish, and starts without it", async () => {
+    const manifests = await render({ release: "r" });
+    const { volumeMounts } = manifests.container("webhook");
+    const mount = volumeMounts.find(({ mountPath }) => mountPath === "/etc/cache-registry/cluster-state");
+    // A file mounted by subPath would never change.
+    expect(mount).toEqual({ name: "cluster-state", mountPath: "/etc/cache-registry/cluster-state", readOnly: true });
+    expect(manifests.pod("webhook").volumes).toContainEqual({
+      name: "cluster-state",
+      configMap: { name: "r-cache-registry-cluster-state", optional: true },
+    });
+    expect(manifests.config("controllers").clusterState).toEqual({ configMap: "r-cache-registry-cluster-state" });
+    expect(manifests.config("webhook").clusterStateFile).toBe(`${mount?.mountPath}/state.json`);
+  });
+
   it("can be for those only that ask for it", async () => {
     const optIn = { key: POLICY, operator: "In", values: ["cache"] };
     const own = { key: "app", operator: "Exists" };

@@ -102,6 +102,31 @@ describe("the cluster state", () => {
     await removeAll();
   });
 
+  it("is brought to the webhook's pods at once: a kubelet looks again at a pod that changes", async () => {
+    const labels = { "app.kubernetes.io/name": "cache-registry", "app.kubernetes.io/component": "webhook" };
+    const spec = { containers: [{ name: "webhook", image: "webhook" }] };
+    const pod = (name: string, others: object) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { namespace: "default", name, annotations: { "checksum/config": "1" }, ...others },
+      spec,
+    });
+    await bench.client.create(PODS, pod("webhook-1", { labels }));
+    await bench.client.create(PODS, pod("webhook-2", { labels }));
+    await bench.client.create(PODS, pod("other", {}));
+    bench.run({ cluster });
+    const annotationsOf = async (name: string) =>
+      (await bench.client.get(PODS, { namespace: "default", name })).metadata.annotations;
+    await eventually(async () => {
+      const written = (await state()).writtenAt.toISOString();
+      for (const name of ["webhook-1", "webhook-2"]) {
+        expect((await annotationsOf(name))?.["cache-registry.enix.io/cluster-state-written"]).toBe(written);
+      }
+    });
+    expect(await annotationsOf("other")).toEqual({ "checksum/config": "1" });
+    await removeAll();
+  });
+
   it("is taken over by the next leader: no write while nothing changes, and who is left alone stays so", async () => {
     const until = new Date(Date.now() + 3_000).toISOString();
     const gone = {

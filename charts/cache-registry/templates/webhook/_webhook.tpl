@@ -12,6 +12,7 @@ registries:
   - {{ .registry | quote }}
   {{- end }}
 {{- end }}
+clusterStateFile: /etc/cache-registry/cluster-state/state.json
 {{- $withCredentials := list }}
 {{- range .Values.upstreams }}{{ if .credentials }}{{ $withCredentials = append $withCredentials .registry }}{{ end }}{{ end }}
 {{- with $withCredentials }}
@@ -44,6 +45,9 @@ log:
 - name: tls
   mountPath: /etc/cache-registry/tls
   readOnly: true
+- name: cluster-state
+  mountPath: /etc/cache-registry/cluster-state
+  readOnly: true
 {{- end }}
 
 {{- define "cache-registry.webhook.volumes" -}}
@@ -55,4 +59,9 @@ log:
     items:
       - { key: tls.crt, path: tls.crt }
       - { key: tls.key, path: tls.key }
+# written by the controllers; until then nothing is rewritten
+- name: cluster-state
+  configMap:
+    name: {{ include "cache-registry.clusterStateName" . }}
+    optional: true
 {{- end }}

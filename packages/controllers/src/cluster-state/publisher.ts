@@ -10,6 +10,7 @@ import { apiVersionOf, CONFIG_MAPS } from "@cache-registry/kube/resource";
 import type { ConfigMap } from "@cache-registry/kube/workloads";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { ownDeployment } from "../own-deployment.ts";
+import { touchWebhookPods } from "./webhook-pods.ts";
 
 /** The ConfigMap that the webhook's pods mount (ADR 0022). */
 export interface StatePublisher {
@@ -58,6 +59,7 @@ export function createStatePublisher(options: StatePublisherOptions): StatePubli
       const data = { [CLUSTER_STATE_KEY]: printClusterState(state) };
       const body = { apiVersion: apiVersionOf(CONFIG_MAPS), kind: CONFIG_MAPS.kind, metadata, data };
       object = await client.apply(CONFIG_MAPS, body, { fieldManager: FIELD_MANAGER, signal });
+      await touchWebhookPods({ client, namespace, logger }, state.writtenAt, signal);
     },
   };
 }
