@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { KubeObject } from "../../packages/kube/src/object.ts";
 import { EVENTS, PODS, type Resource } from "../../packages/kube/src/resource.ts";
 import type { Pod } from "../../packages/kube/src/workloads.ts";
-import { cachedPod } from "../support/controllers.ts";
+import { cachedPod, FAST } from "../support/controllers.ts";
 import { useBench } from "../support/controllers-bench.ts";
 import { eventually } from "../support/eventually.ts";
 import { metricOf } from "../support/metrics-text.ts";
@@ -50,6 +50,17 @@ async function imagesOf(name: string) {
 const CACHED = "localhost:7439/ghcr.io/acme/private:1";
 
 describe("a rewritten pod whose pull is refused", () => {
+  it("waits where its pull secrets are shared: their credentials have to reach the registry first", async () => {
+    const patience = 1_500;
+    bench.run({ sharedNamespaces: new Set(["default"]), timing: { ...FAST, sharePatience: patience } });
+    const pod = cachedPod("shared", ["ghcr.io/acme/private:1"]);
+    await bench.client.create(PODS, { ...pod, spec: { ...pod.spec, imagePullSecrets: [{ name: "pull" }] } });
+    const refusedAt = Date.now();
+    await refuse("shared", "c0", "containerStatuses", `${CACHED}: 401 Unauthorized`);
+    await eventually(async () => expect((await imagesOf("shared")).main).toEqual(["ghcr.io/acme/private:1"]));
+    expect(Date.now() - refusedAt).toBeGreaterThanOrEqual(patience);
+  });
+
   it("gets the original image of that container back in place, once, with an Event; the others stay", async () => {
     const running = bench.run();
     const created = await bench.client.create(

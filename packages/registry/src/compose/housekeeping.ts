@@ -49,8 +49,15 @@ export async function composeHousekeeping(config: RegistryConfig, { stores, read
 
   const gate = createWarmUpGate({ hold: (registry) => live.traffic.hold(registry), client, metrics, logger });
   const content = { metadata, documents, manifests, blobs: sources.blobs };
-  const warmUp = createWarmUp({ ...content, gate, space, logger });
-  const images = createImages({ ...content, lent, warmUp, tagPolicyOf, defaultPlatforms: WARM_BY_DEFAULT });
+  const warmUp = createWarmUp({ ...content, gate, space, warming: replication.warming, logger });
+  const images = createImages({
+    ...content,
+    lent,
+    warmUp,
+    tagPolicyOf,
+    warming: replication.warming,
+    defaultPlatforms: WARM_BY_DEFAULT,
+  });
   const heal = createHealBlob({
     ...{ blobs, metadata, digestLock, documents, logger },
     refetch: createRefetch({ metadata, manifests, blobs: sources.blobs }),

@@ -21,6 +21,7 @@ import { createPeers } from "../replicas/peers.ts";
 import { createShareFetch, type ShareFetch } from "../replicas/shared-fetch.ts";
 import { createTogether, type Together } from "../replicas/together.ts";
 import { createUploadOwners, forwardingUploadRoutes, type UploadOwners } from "../replicas/upload-owner.ts";
+import { createWarming, type Warming } from "../replicas/warming.ts";
 import type { Methods } from "../routes/exchange.ts";
 import type { UploadEndpoint } from "../routes/uploads.ts";
 
@@ -38,6 +39,8 @@ export type Replication = {
   }): ShareFetch | undefined;
   /** How small questions are asked once; undefined: each replica for itself. */
   readonly together: Together | undefined;
+  /** Which images others warm; undefined: there are no others. */
+  readonly warming: Warming | undefined;
   /** Which replica collects. */
   leadership(blobs: BlobStore): Leadership;
   /** The endpoints of upload sessions for clients, given those for the sessions of this replica; and the server for the others. */
@@ -64,6 +67,7 @@ function alone(): Replication {
     uploadOwners: undefined,
     shareFetch: () => undefined,
     together: undefined,
+    warming: undefined,
     leadership: () => ALONE,
     serve: async ({ uploads }) => ({ uploads, services: [] }),
     startedAt: async () => undefined,
@@ -87,6 +91,7 @@ export async function composeReplicas(config: RegistryConfig, deps: Deps): Promi
     id: leases.id,
     digestLock: createPostgresDigestLock(session),
     together: createTogether(leases),
+    warming: createWarming(leases),
     leadership(blobs) {
       const onElected = (signal: AbortSignal) => removeLeftovers({ leases, blobs, logger }, signal);
       const leadership = createLeadership({ leases, logger, onElected });

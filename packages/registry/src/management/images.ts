@@ -20,6 +20,7 @@ import type { BlobSource } from "../pull-through/blob-source.ts";
 import { freshUntil, type TagPolicy } from "../pull-through/freshness.ts";
 import type { ManifestSource } from "../pull-through/manifest-source.ts";
 import { toClientError } from "../pull-through/upstream-failure.ts";
+import type { Warming } from "../replicas/warming.ts";
 import { closureOf, type ImageClosure } from "./image-closure.ts";
 import type { WarmUp } from "./warm-up.ts";
 
@@ -78,6 +79,8 @@ export type ImagesDeps = {
   readonly lent: Pick<LentCredentials, "lend" | "giveBack">;
   readonly warmUp: WarmUp;
   readonly tagPolicyOf: (registry: string, tag: string) => TagPolicy;
+  /** With many replicas. */
+  readonly warming?: Pick<Warming, "isRunning"> | undefined;
   /** Warmed when the wish names none. */
   readonly defaultPlatforms: readonly string[];
   readonly now?: () => number;
@@ -95,6 +98,7 @@ export function createImages({
   lent,
   warmUp,
   tagPolicyOf,
+  warming,
   defaultPlatforms,
   now = Date.now,
 }: ImagesDeps): Images {
@@ -133,10 +137,10 @@ export function createImages({
     return { size, cachedBytes, complete, platforms: closure.platforms };
   }
 
-  function stateOf(key: string, complete: boolean, stale: boolean): ImageState {
+  async function stateOf(key: string, complete: boolean, stale: boolean): Promise<ImageState> {
     if (complete) return stale ? "stale" : "ready";
     if (warmUp.waitsFor(key) !== undefined) return "pending";
-    if (warmUp.isRunning(key)) return "pulling";
+    if (warmUp.isRunning(key) || (await warming?.isRunning(key))) return "pulling";
     return warmUp.lastFailure(key) === undefined ? "pending" : "failed";
   }
 
@@ -187,7 +191,7 @@ export function createImages({
       return {
         reference: key,
         ...documentOf(record),
-        state: stateOf(key, progress.complete, (tag?.staleSince ?? null) !== null),
+        state: await stateOf(key, progress.complete, (tag?.staleSince ?? null) !== null),
         size: progress.size,
         cachedBytes: progress.cachedBytes,
         progress: progress.complete ? 100 : percent(progress),

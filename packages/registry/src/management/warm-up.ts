@@ -10,6 +10,7 @@ import { type UpstreamRepository, upstreamRepository } from "../content/reposito
 import type { BlobSource } from "../pull-through/blob-source.ts";
 import type { ManifestSource } from "../pull-through/manifest-source.ts";
 import { StoreFailure } from "../pull-through/receive-blob.ts";
+import type { Warming } from "../replicas/warming.ts";
 import type { Space } from "../space/space.ts";
 import { closureOf, type LoadManifest } from "./image-closure.ts";
 import type { WarmUpGate } from "./warm-up-gate.ts";
@@ -41,6 +42,8 @@ export type WarmUpDeps = {
   readonly blobs: BlobSource;
   readonly gate: WarmUpGate;
   readonly space: Pick<Space, "admit">;
+  /** With many replicas. */
+  readonly warming?: Warming | undefined;
   readonly logger: Logger;
 };
 
@@ -92,9 +95,16 @@ export function createWarmUp(deps: WarmUpDeps): WarmUp {
   /** Undefined when it must wait for the upstream again, without holding a place meanwhile. */
   async function warmUnlessHeld(
     reference: ImageReference,
+    key: string,
     platforms: readonly Platform[],
   ): Promise<{ readonly stale: string | undefined } | undefined> {
-    return gate.closed(reference.registry) ? undefined : { stale: await warm(reference, platforms) };
+    if (gate.closed(reference.registry)) return undefined;
+    const end = await deps.warming?.begin(key);
+    try {
+      return { stale: await warm(reference, platforms) };
+    } finally {
+      await end?.();
+    }
   }
 
   async function warmWhenAllowed(
@@ -106,7 +116,10 @@ export function createWarmUp(deps: WarmUpDeps): WarmUp {
     for (;;) {
       await gate.open(reference, { signal, onWait: (reason) => waiting.set(key, reason) });
       waiting.delete(key);
-      const done = await images.run(() => warmUnlessHeld(reference, platforms), { signal, priority: "background" });
+      const done = await images.run(() => warmUnlessHeld(reference, key, platforms), {
+        signal,
+        priority: "background",
+      });
       if (done) return done.stale;
     }
   }
