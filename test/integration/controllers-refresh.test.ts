@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import type { CachedImage } from "../../packages/kube/src/cached-image.ts";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
@@ -21,6 +23,7 @@ import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../
 
 /* The controllers, the registry and an upstream, all real: what becomes of tags that move and of nodes that come. */
 
+const run = promisify(execFile);
 let server: ApiServer;
 let client: KubeClient;
 let upstream: UpstreamRegistry;
@@ -123,4 +126,22 @@ it("warms the platforms of the nodes, also those of nodes that come later", asyn
   await addNode("b", "arm64");
   await eventually(() => expect(Object.values(images).map(fetched)).toEqual([1, 1, 0]));
   await recordIs("team/multi:1", ({ status }) => expect(status?.phase).toBe("Ready"));
+});
+
+it("tells people with kubectl: what is safe, and why something is not", async () => {
+  await upstream.api.pushImage("team/shown", "1", makeImage([3_000]));
+  start();
+  await client.create(PODS, cachedPod("shown", [nameOf("team/shown:1"), nameOf("team/missing:1")]));
+  await recordIs("team/shown:1", ({ status }) => expect(status?.phase).toBe("Ready"));
+  await recordIs("team/missing:1", ({ status }) => expect(status?.phase).toBe("Failed"));
+  const kubectl = async (...args: string[]) =>
+    (await run(server.kubectl, ["--kubeconfig", server.kubeconfig, ...args])).stdout.trim().split("\n");
+  const [header = "", ...rows] = await kubectl("get", "ci");
+  expect(header.split(/\s+/)).toEqual(["NAME", "PHASE", "SIZE", "PODS", "EXPIRES", "AGE"]);
+  expect(rows.map((row) => row.split(/\s+/)[1]).sort()).toEqual(["Failed", "Ready"]);
+  const [wide = "", ...texts] = await kubectl("get", "ci", "-o", "wide");
+  expect(wide).toMatch(/IMAGE\s+DIGEST\s+MESSAGE$/);
+  const told = texts.join("\n");
+  expect(told).toContain("The image is in the cache: pods start without its upstream.");
+  expect(told).toContain("The image could not be fetched");
 });

@@ -73,6 +73,7 @@ const COLUMNS = [
   { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
   { name: "Image", type: "string", jsonPath: ".spec.sourceImage", priority: 1 },
   { name: "Digest", type: "string", jsonPath: ".status.digest", priority: 1 },
+  { name: "Message", type: "string", jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
 ];
 
 function rootSchema(): Schema {
