@@ -79,6 +79,13 @@ describe("Pod Security", () => {
     expect(await refused(proxy, "privileged")).toBeUndefined();
   });
 
+  it("is restricted for a whole release whose proxy has a namespace of its own", async () => {
+    const manifests = await render({ namespace: "restricted", values: { proxy: { namespace: "privileged" } } });
+    for (const one of manifests.workloads()) {
+      expect(await refused(one, one.metadata.namespace ?? ""), one.metadata.name).toBeUndefined();
+    }
+  });
+
   it("restricted admits the pod of helm test", async () => {
     const [pod] = (await render()).ofKind("Pod");
     const object = { ...pod, metadata: { ...pod?.metadata, namespace: "restricted" } };

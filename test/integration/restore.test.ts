@@ -36,7 +36,9 @@ let client: KubeClient;
 beforeAll(async () => {
   server = await startApiServer();
   client = connect(server);
-  await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } });
+  for (const name of [NAMESPACE, "nodes"]) {
+    await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  }
   await applyDefinition(client);
 });
 afterEach(() => clean(client, [BUDGETS as Resource<KubeObject>, MUTATING_WEBHOOK_CONFIGURATIONS]));
@@ -180,8 +182,11 @@ describe("after helm uninstall", () => {
 });
 
 describe("in mode mirror", () => {
-  it("has every node's files put back before the proxies go", async () => {
-    const at = { name: "blue-cache-registry-proxy", namespace: NAMESPACE };
+  it.each([
+    ["the release's namespace", NAMESPACE, []],
+    ["a namespace of their own", "nodes", ["--proxy-namespace", "nodes"]],
+  ])("has every node's files put back before the proxies go, in %s", async (_where, namespace, more) => {
+    const at = { name: "blue-cache-registry-proxy", namespace };
     const labels = { ...LABELS, "app.kubernetes.io/component": "proxy" };
     const image = { name: "hosts-toml", image: "x" };
     const template = {
@@ -191,7 +196,7 @@ describe("in mode mirror", () => {
     const head = { apiVersion: "apps/v1", kind: "DaemonSet" };
     const daemonSet = { ...head, metadata: { ...at, labels }, spec: { selector: { matchLabels: labels }, template } };
     await client.create(DAEMON_SETS, daemonSet as DaemonSet);
-    const restoring = restore("--keep-records");
+    const restoring = restore("--keep-records", ...more);
     const changed = await eventually(async () => {
       const now = await client.get(DAEMON_SETS, at);
       expect(now.spec?.template?.spec?.initContainers).toMatchObject([

@@ -36,7 +36,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ include "cache-registry.componentName" . }}
-  namespace: {{ .root.Release.Namespace | quote }}
+  namespace: {{ include "cache-registry.componentNamespace" . | quote }}
   labels:
     {{- include "cache-registry.labels" . | nindent 4 }}
   {{- if .keep }}

@@ -19,6 +19,11 @@
 {{ include "cache-registry.fullname" .root }}-{{ .component }}
 {{- end }}
 
+{{- /* The proxy can be in a namespace of its own: its host network is more than the others need. */}}
+{{- define "cache-registry.componentNamespace" -}}
+{{ eq .component "proxy" | ternary .root.Values.proxy.namespace "" | default .root.Release.Namespace }}
+{{- end }}
+
 {{- /* What selectors match; never changes between versions. */}}
 {{- define "cache-registry.selectorLabels" -}}
 app.kubernetes.io/name: cache-registry

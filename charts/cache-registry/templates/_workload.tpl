@@ -43,7 +43,7 @@ apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: {{ include "cache-registry.serviceAccountName" . }}
-  namespace: {{ .root.Release.Namespace | quote }}
+  namespace: {{ include "cache-registry.componentNamespace" . | quote }}
   labels:
     {{- include "cache-registry.labels" . | nindent 4 }}
   {{- with $annotations }}

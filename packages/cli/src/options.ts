@@ -25,6 +25,7 @@ export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
   restore: {
     release: TEXT,
     namespace: TEXT,
+    "proxy-namespace": TEXT,
     endpoint: TEXT,
     registry: TEXTS,
     timeout: TEXT,
@@ -73,6 +74,7 @@ exit code: 0 done, 1 refused (nothing of a damaged archive is imported), 130 int
 After helm uninstall: makes every pod independent of the cache, then removes what was kept for them. Uses your kubeconfig.
 Pods with a controller are evicted (budgets are honoured), bare pods get their original images in place, Jobs are let finish.
   --release, --namespace  of the release; default: cache-registry, cache-registry-system
+  --proxy-namespace NAME  of the proxy, where it has one of its own (proxy.namespace)
   --dry-run               only say what would be done
   --timeout TIME          wait so long for budgets and Jobs; default: 10m
   --keep-records          leave the CachedImages and their definition

@@ -104,8 +104,9 @@ export async function compose(config: ControllersConfig, env: Environment, logge
 
 function clusterRules(config: ControllersConfig, namespace: string, deployment: string | undefined): ClusterRules {
   const { health, loops, proxy, clusterState, nodeTaint } = config;
-  const named = (name: string | undefined) => (name === undefined ? undefined : { namespace, name });
-  const objects = { daemonSet: named(proxy.daemonSet), configMap: named(clusterState.configMap), deployment };
+  const named = (name: string | undefined, within = namespace) => name && { namespace: within, name };
+  const daemonSet = named(proxy.daemonSet, proxy.namespace) || undefined;
+  const objects = { daemonSet, configMap: named(clusterState.configMap) || undefined, deployment };
   return { health, loops, ...objects, nodeTaint: nodeTaint.enabled ? nodeTaint.key : undefined };
 }
 

@@ -135,7 +135,10 @@ const Shape = z.strictObject({
   certificates: certificatesSchema,
   health,
   loops,
-  proxy: section({ daemonSet: objectName("DaemonSet of the proxies; unset: they are not looked at") }),
+  proxy: section({
+    daemonSet: objectName("DaemonSet of the proxies; unset: they are not looked at"),
+    namespace: z.string().min(1).max(63).optional().describe("Where that DaemonSet is; default: our own namespace"),
+  }),
   clusterState: section({
     configMap: objectName("ConfigMap in which health and loops are published for the webhook; unset: nowhere"),
   }),

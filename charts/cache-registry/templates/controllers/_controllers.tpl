@@ -52,7 +52,11 @@ loops:
   {{- toYaml .Values.controllers.loops | nindent 2 }}
 clusterState: { configMap: {{ include "cache-registry.clusterStateName" . }} }
 {{- if .Values.proxy.enabled }}
-proxy: { daemonSet: {{ include "cache-registry.componentName" (dict "root" . "component" "proxy") }} }
+proxy:
+  daemonSet: {{ include "cache-registry.componentName" (dict "root" . "component" "proxy") }}
+  {{- with .Values.proxy.namespace }}
+  namespace: {{ . | quote }}
+  {{- end }}
 nodeTaint:
   {{- toYaml .Values.proxy.nodeTaint | nindent 2 }}
 {{- end }}
@@ -105,4 +109,12 @@ log:
       - { key: {{ .Values.registry.tls.caKey | quote }}, path: ca.crt }
 {{- end }}
 {{- include "cache-registry.secretVolumes" (dict "names" (include "cache-registry.controllers.secrets" . | fromYamlArray)) }}
+{{- end }}
+
+{{- define "cache-registry.controllers.proxyRule" -}}
+# how many proxies there should be
+- apiGroups: [apps]
+  resources: [daemonsets]
+  resourceNames: [{{ include "cache-registry.componentName" (dict "root" . "component" "proxy") }}]
+  verbs: [get]
 {{- end }}

@@ -4,7 +4,8 @@
 {{- $webhook := include "cache-registry.monitoring.of" (dict "root" . "component" "webhook") -}}
 {{- $controllers := include "cache-registry.monitoring.of" (dict "root" . "component" "controllers") -}}
 {{- $proxy := include "cache-registry.monitoring.of" (dict "root" . "component" "proxy") -}}
-{{- $any := printf `namespace="%s",pod=~"%s-.+"` .Release.Namespace (include "cache-registry.fullname" .) -}}
+{{- $proxies := include "cache-registry.componentNamespace" (dict "root" . "component" "proxy") -}}
+{{- $any := printf `namespace=~"%s",pod=~"%s-.+"` (list .Release.Namespace $proxies | uniq | join "|") (include "cache-registry.fullname" .) -}}
 - alert: CacheRegistryDown
   expr: absent(up{ {{- $registry -}} } == 1)
   for: 5m

@@ -35,7 +35,7 @@ metricRelabelings:
 
 {{- /* Selects the metrics of a component's pods in an expression. */}}
 {{- define "cache-registry.monitoring.of" -}}
-namespace="{{ .root.Release.Namespace }}",pod=~"{{ include "cache-registry.componentName" . }}-.+"
+namespace="{{ include "cache-registry.componentNamespace" . }}",pod=~"{{ include "cache-registry.componentName" . }}-.+"
 {{- end }}
 
 {{- /* How Prometheus checks the registry's management port, where that is HTTPS. */}}

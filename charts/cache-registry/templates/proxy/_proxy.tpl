@@ -49,10 +49,16 @@ log:
 ["/usr/local/bin/node", "--optimize-for-size", "--max-old-space-size=64", "/app/main.js"]
 {{- end }}
 
+{{- /* Whether it knows the registry's address: variables of Services are for pods of the same namespace. From another one it
+       takes the name, as a pull must not wait for the cluster's DNS: where that does not answer, it goes to the upstream. */}}
+{{- define "cache-registry.proxy.byAddress" -}}
+{{ and .Values.registry.enabled (eq (include "cache-registry.componentNamespace" (dict "root" . "component" "proxy")) .Release.Namespace) }}
+{{- end }}
+
 {{- define "cache-registry.proxy.env" -}}
 - name: MALLOC_ARENA_MAX
   value: "2"
-{{- if .Values.registry.enabled }}
+{{- if include "cache-registry.proxy.byAddress" . | eq "true" }}
 {{- $host := printf "$(%s)" (include "cache-registry.proxy.registryHostVariable" .) }}
 # by address: the node's pulls must not wait for the cluster's DNS, whose own image may come through here
 - name: CREG_REGISTRY__URL

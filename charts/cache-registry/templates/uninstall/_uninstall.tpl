@@ -59,9 +59,10 @@ spec:
             {{- toYaml $values.securityContext | nindent 12 }}
 {{- end }}
 
-{{- /* Only names without a dot are ambiguous; all are told. */}}
+{{- /* Where the proxy is, and the upstreams: only names without a dot are ambiguous; all are told. */}}
 {{- define "cache-registry.uninstall.registries" -}}
 {{- $args := list -}}
+{{- with .Values.proxy.namespace }}{{ $args = list "--proxy-namespace" . }}{{ end -}}
 {{- range .Values.upstreams }}{{ $args = concat $args (list "--registry" .registry) }}{{ end -}}
 {{- toJson $args -}}
 {{- end }}

@@ -14,8 +14,8 @@ import {
   SERVICES,
 } from "@cache-registry/kube/resource";
 
-/** A release of the chart. */
-export type ReleaseName = { readonly release: string; readonly namespace: string };
+/** A release of the chart, and the namespaces that its objects are in. */
+export type ReleaseName = { readonly release: string; readonly namespaces: readonly string[] };
 
 /** In the order in which they go: what others use goes last. */
 const KEPT: readonly Resource<KubeObject>[] = [
@@ -51,10 +51,10 @@ export async function deleteWebhooks(client: KubeClient, release: string): Promi
 /** What `helm uninstall` leaves of a release, removed. @returns `<kind>/<name>` of each */
 export async function deleteLeftovers(
   client: KubeClient,
-  { release, namespace, records }: ReleaseName & { readonly records: "keep" | "delete" },
+  { release, namespaces, records }: ReleaseName & { readonly records: "keep" | "delete" },
 ): Promise<string[]> {
   const gone: string[] = [];
-  for (const resource of KEPT) {
+  for (const [resource, namespace] of KEPT.flatMap((one) => namespaces.map((each) => [one, each] as const))) {
     const { items } = await client.list(resource, { namespace, labelSelector: selectorOf(release) });
     for (const { metadata } of items) {
       const preconditions = { ...(metadata.uid ? { uid: metadata.uid } : {}) };

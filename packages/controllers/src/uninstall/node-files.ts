@@ -2,15 +2,18 @@ import type { KubeClient } from "@cache-registry/kube/client";
 import { DAEMON_SETS } from "@cache-registry/kube/resource";
 import type { DaemonSet } from "@cache-registry/kube/workloads";
 import { sleep } from "@cache-registry/runtime/backoff";
-import { type ReleaseName, selectorOf } from "./leftovers.ts";
+import { selectorOf } from "./leftovers.ts";
 
 /** The chart's init container that writes hosts.toml files in mode mirror. */
 export const WRITER = "hosts-toml";
 /** Tells it to put everything back as it was before us. */
 export const OFF = { name: "CREG_HOSTSTOML__ENABLED", value: "false" };
 
-export type NodeFilesDeps = ReleaseName & {
+export type NodeFilesDeps = {
   readonly client: KubeClient;
+  readonly release: string;
+  /** Of the proxies. */
+  readonly namespace: string;
   readonly signal: AbortSignal;
   /** Milliseconds for all nodes. */
   readonly timeout: number;

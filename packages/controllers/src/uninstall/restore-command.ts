@@ -17,6 +17,8 @@ type CommandOptions = {
 type Wishes = {
   readonly release: string;
   readonly namespace: string;
+  /** Of the proxy, where it has one of its own. */
+  readonly proxyNamespace: string;
   readonly endpoint: string;
   readonly registries: ReadonlySet<string>;
   readonly timeout: number;
@@ -52,7 +54,7 @@ export async function runRestore({ env, values = {} }: CommandOptions): Promise<
 }
 
 async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<number> {
-  const { release, namespace, endpoint, registries, timeout, dryRun, uninstalling } = wishes;
+  const { release, namespace, proxyNamespace, endpoint, registries, timeout, dryRun, uninstalling } = wishes;
   if (uninstalling && !dryRun) {
     for (const name of await deleteWebhooks(client, release)) say(`deleted MutatingWebhookConfiguration/${name}`);
     await sleep(IN_FLIGHT, signal);
@@ -77,14 +79,15 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
   const onProgress = onChange(
     (nodes: number, of: number) => `hosts.toml files are as before on ${nodes} of ${of} nodes`,
   );
-  const nodes = await restoreNodeFiles({ client, release, namespace, signal, timeout, onProgress });
+  const nodes = await restoreNodeFiles({ client, release, namespace: proxyNamespace, signal, timeout, onProgress });
   if (nodes > 0) {
     say(`${nodes} nodes still have hosts.toml files of ours: see the logs of their proxies' container hosts-toml`);
     return EXIT_REMAINING;
   }
   if (uninstalling) return 0;
   const records = wishes.keepRecords ? "keep" : "delete";
-  for (const name of await deleteLeftovers(client, { release, namespace, records })) say(`deleted ${name}`);
+  const namespaces = [...new Set([proxyNamespace, namespace])];
+  for (const name of await deleteLeftovers(client, { release, namespaces, records })) say(`deleted ${name}`);
   return 0;
 }
 
@@ -117,9 +120,11 @@ function wishesOf(values: NonNullable<CommandOptions["values"]>): Wishes {
   const listed = registries.map((name) => registryName().safeParse(name));
   if (listed.some(({ success }) => !success))
     problems.push("--registry: expected a host, with a port, such as harbor:5000");
+  const namespace = text("namespace") ?? "cache-registry-system";
   const wishes = {
     release: text("release") ?? "cache-registry",
-    namespace: text("namespace") ?? "cache-registry-system",
+    namespace,
+    proxyNamespace: text("proxy-namespace") ?? namespace,
     endpoint: read("endpoint", registryName()) ?? DEFAULT_ENDPOINT,
     registries: new Set(listed.flatMap(({ data }) => (data === undefined ? [] : [data]))),
     timeout: read("timeout", duration()) ?? 600_000,
