@@ -201,19 +201,26 @@ describe("the registry's certificate", () => {
     const controllers = manifests.config("controllers");
     expect(controllers.registry).toMatchObject({
       url: `https://${name}:8081`,
-      caFile: "/etc/cache-registry/registry-tls/ca.crt",
+      caSecret: { name: `${name}-tls`, key: "ca.crt" },
     });
+    expect(manifests.pod("controllers").volumes.map((volume) => volume.name)).not.toContain("registry-tls");
     expect(controllers.certificates).toMatchObject({
       serving: [{ secret: "r-cache-registry-webhook-tls" }, { secret: `${name}-tls`, webhooks: [] }],
     });
     expect(manifests.pod("registry").volumes.find(({ name }) => name === "tls")?.secret?.secretName).toBe(
       `${name}-tls`,
     );
-    // The controllers make it, so they cannot wait for it; and they get no key.
-    const volume = manifests.pod("controllers").volumes.find(({ name }) => name === "registry-tls");
-    expect(volume?.secret).toMatchObject({
+  });
+
+  it("made by cert-manager, is checked with a file that the controllers wait for, and they get no key", async () => {
+    const manifests = await render({ ...at, values });
+    expect(manifests.config("controllers").registry).toMatchObject({
+      caFile: "/etc/cache-registry/registry-tls/ca.crt",
+    });
+    const volume = manifests.pod("controllers").volumes.find((one) => one.name === "registry-tls");
+    expect(volume?.secret).toEqual({
       secretName: `${name}-tls`,
-      optional: true,
+      defaultMode: 0o440,
       items: [{ key: "ca.crt", path: "ca.crt" }],
     });
   });

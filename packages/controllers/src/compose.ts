@@ -18,6 +18,7 @@ import type { ControllersConfig } from "./config.ts";
 import { ownDeployment } from "./own-deployment.ts";
 import { createManagementClient, type ManagementClient } from "./registry/management-client.ts";
 import { createManagementToken, type ManagementToken } from "./registry/management-token.ts";
+import { authoritiesInFile, authoritiesInSecret } from "./registry/registry-authorities.ts";
 import { replicasAt } from "./registry/replica-addresses.ts";
 import { createTerm, type Term } from "./term.ts";
 
@@ -40,7 +41,7 @@ export async function compose(config: ControllersConfig, env: Environment, logge
   const token = tokenOf(config, { client, namespace, deployment: env.DEPLOYMENT_NAME, logger });
   const registry = createManagementClient({
     url: config.registry.url,
-    caFile: config.registry.caFile,
+    authorities: authoritiesOf(config, client, namespace),
     token: () => token.read(),
     onUnauthorized: () => token.invalidate(),
     replicas: replicasAt(config.registry.replicasHost),
@@ -111,6 +112,11 @@ function clusterRules(config: ControllersConfig, namespace: string, deployment: 
 }
 
 type Token = Pick<ManagementToken, "ensure" | "invalidate"> & { read(): Promise<string | undefined> };
+function authoritiesOf({ registry }: ControllersConfig, client: KubeClient, namespace: string) {
+  if (registry.caSecret) return authoritiesInSecret({ client, namespace, ...registry.caSecret });
+  return registry.caFile === undefined ? undefined : authoritiesInFile(registry.caFile);
+}
+
 type TokenDeps = { client: KubeClient; namespace: string; deployment: string | undefined; logger: Logger };
 
 function tokenOf({ registry }: ControllersConfig, deps: TokenDeps): Token {

@@ -28,6 +28,11 @@ const tokenSecret = z.strictObject({
   key: z.string().min(1).default("token").describe("Key of the token in the Secret"),
 });
 
+const caSecret = z.strictObject({
+  name: z.string().min(1).max(253).describe("Name of the Secret, in the controllers' own namespace"),
+  key: z.string().min(1).default("ca.crt").describe("Key of the certificate authorities in the Secret, PEM"),
+});
+
 const registry = z
   .strictObject({
     url: httpUrl().describe("Management address of the registry"),
@@ -50,6 +55,12 @@ const registry = z
       .describe(
         "Certificate authorities of the registry's management address, PEM; read again when it changes, and may come later than the process",
       ),
+    caSecret: caSecret
+      .optional()
+      .describe("Instead of caFile: Secret with them, as these controllers make it under `certificates`"),
+  })
+  .refine((value) => value.caFile === undefined || value.caSecret === undefined, {
+    error: "set registry.caFile or registry.caSecret, not both",
   })
   .refine((value) => value.tokenFile === undefined || value.tokenSecret === undefined, {
     error: "set registry.tokenFile or registry.tokenSecret, not both",

@@ -19,8 +19,12 @@ registry:
   {{- end }}
   {{- if .Values.registry.enabled }}
   tokenSecret: { name: {{ include "cache-registry.tokenSecretName" . }}, key: token }
-  {{- if include "cache-registry.controllers.trustsRegistry" . }}
+  {{- with include "cache-registry.controllers.registryAuthority" . }}
+  {{- if eq . "file" }}
   caFile: /etc/cache-registry/registry-tls/ca.crt
+  {{- else }}
+  caSecret: { name: {{ include "cache-registry.registry.tlsSecretName" $ }}, key: ca.crt }
+  {{- end }}
   {{- end }}
   {{- else }}
   tokenFile: {{ include "cache-registry.secretFolder" .Values.registry.external.tokenSecret.name }}/{{ .Values.registry.external.tokenSecret.key }}
@@ -83,13 +87,22 @@ log:
 {{- .Values.registry.enabled | ternary list (list $external.tokenSecret.name $external.caSecret.name) | toYaml -}}
 {{- end }}
 
-{{- /* Is there a CA to check the registry's management port with? Otherwise the system's are good enough. */}}
-{{- define "cache-registry.controllers.trustsRegistry" -}}
-{{- if and (include "cache-registry.registry.managementTls" .) .Values.registry.tls.caKey }}true{{ end -}}
+{{- /* Where the CA is that the registry's management port is checked with: in a "file", in a "secret" that these pods make
+       themselves, so that they cannot wait for a file of it, or nowhere. */}}
+{{- define "cache-registry.controllers.registryAuthority" -}}
+{{- if include "cache-registry.registry.managementTls" . -}}
+{{- $own := list -}}
+{{- range include "cache-registry.certificatesOf" (dict "root" . "issuer" "selfManaged") | fromYamlArray }}{{ $own = append $own .component }}{{ end -}}
+{{- if has "registry" $own -}}
+secret
+{{- else if .Values.registry.tls.caKey -}}
+file
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "cache-registry.controllers.volumeMounts" -}}
-{{- if include "cache-registry.controllers.trustsRegistry" . }}
+{{- if eq (include "cache-registry.controllers.registryAuthority" .) "file" }}
 - name: registry-tls
   mountPath: /etc/cache-registry/registry-tls
   readOnly: true
@@ -98,12 +111,11 @@ log:
 {{- end }}
 
 {{- define "cache-registry.controllers.volumes" -}}
-{{- if include "cache-registry.controllers.trustsRegistry" . }}
-# optional: it may be these pods that make it; no key is mounted
+{{- if eq (include "cache-registry.controllers.registryAuthority" .) "file" }}
+# no key is mounted
 - name: registry-tls
   secret:
     secretName: {{ include "cache-registry.registry.tlsSecretName" . | quote }}
-    optional: true
     defaultMode: 0440
     items:
       - { key: {{ .Values.registry.tls.caKey | quote }}, path: ca.crt }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type CallTiming, createManagementClient, type ManagementClient } from "./management-client.ts";
+import { authoritiesInFile } from "./registry-authorities.ts";
 
 const signal = new AbortController().signal;
 let server: Server | undefined;
@@ -180,18 +181,19 @@ describe("over HTTPS", () => {
       issueServing(authority, { ...life, commonName: "registry", dnsNames: ["localhost"] });
     const folder = await mkdtemp(join(tmpdir(), "creg-ca-file-"));
     const caFile = join(folder, "ca.crt");
+    const authorities = authoritiesInFile(caFile);
     const { certificate: cert, key } = await leaf(first);
     const secure = createSecureServer({ cert, key }, (_request, response) => response.end('{"startedAt":"1"}'));
     try {
       await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
       const url = urlOf(secure.address()).replace("http://127.0.0.1", "https://localhost");
-      client = createManagementClient({ url, token: async () => undefined, caFile });
+      client = createManagementClient({ url, token: async () => undefined, authorities });
       await expect(client.startedAt(signal)).rejects.toThrow(caFile);
       await writeFile(caFile, first.certificate);
       expect(await client.startedAt(signal)).toBe("1");
       // A replica at its own address has the certificate of the name.
       const replicas = async () => ["127.0.0.1"];
-      const lending = createManagementClient({ url, token: async () => undefined, caFile, replicas });
+      const lending = createManagementClient({ url, token: async () => undefined, authorities, replicas });
       await lending.warmUp("a", { owner: "me", credentials: [{ username: "a", password: "b" }] }, signal);
       lending.close();
 

@@ -2,8 +2,8 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import { createDeadline } from "@cache-registry/kube/deadline";
-import { createSecretFile } from "@cache-registry/runtime/secret";
 import { z } from "zod";
+import type { RegistryAuthorities } from "./registry-authorities.ts";
 
 /** An image as the registry's management API describes it. */
 export const RegistryImage = z.object({
@@ -69,8 +69,8 @@ export type ManagementClientOptions = {
   readonly token: () => Promise<string | undefined>;
   /** After a 401: the token is read anew. */
   readonly onUnauthorized?: () => void;
-  /** Read again when it changes. May come later than the client: until then its calls fail. */
-  readonly caFile?: string;
+  /** Asked for each call, so that they may change. Undefined: those of the system. */
+  readonly authorities?: RegistryAuthorities | undefined;
   /** Addresses of all replicas: each is told credentials, since none of them passes those on. Undefined: there is one. */
   readonly replicas?: (() => Promise<readonly string[]>) | undefined;
   readonly timing?: Partial<CallTiming>;
@@ -105,7 +105,6 @@ type Call = {
 /** On node:https rather than fetch, which takes no certificate authorities of its own. */
 export function createManagementClient(options: ManagementClientOptions): ManagementClient {
   const secure = options.url.startsWith("https:");
-  const caFile = options.caFile === undefined ? undefined : createSecretFile(options.caFile);
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   // No limit of sockets: the callers are few, and none may wait behind others that hang.
   const create = (ca?: string): http.Agent =>
@@ -115,8 +114,8 @@ export function createManagementClient(options: ManagementClientOptions): Manage
 
   /** New connections know the present authorities; what is under way on old ones goes on. */
   async function currentAgent(): Promise<http.Agent> {
-    if (!secure || caFile === undefined) return agent;
-    const ca = await caFile.read();
+    if (!secure || options.authorities === undefined) return agent;
+    const ca = await options.authorities();
     if (ca !== trusted) {
       dropIdleConnections();
       trusted = ca;
