@@ -15,7 +15,7 @@ function start(maxAge: number) {
   return {
     authorities,
     asked: () => asked,
-    put(text: string | undefined, key = "ca.crt") {
+    put: (text: string | undefined, key = "ca.crt"): void => {
       const data = { [key]: Buffer.from(text ?? "").toString("base64") };
       secret = text === undefined ? undefined : { metadata: { name: "tls" }, data };
     },
