@@ -129,6 +129,7 @@ export const BUILDS: readonly Build[] = [
     },
     seconds: 5,
   },
+  { name: "kwok", module: "kwok", programs: { kwok: "sigs.k8s.io/kwok/cmd/kwok" }, seconds: 90 },
   { name: "image-programs", module: "images", programs: { pause: "./pause", probe: "./probe" }, seconds: 3 },
 ];
 

@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Run>>> = {
   rebuild: async () => (await import("@cache-registry/registry/maintenance/rebuild-command")).runRebuild,
   export: async () => (await import("@cache-registry/registry/transfer/export-command")).runExport,
   restore: async () => (await import("@cache-registry/controllers/uninstall/restore-command")).runRestore,
+  migrate: async () => (await import("@cache-registry/controllers/migrate/migrate-command")).runMigrate,
   import: async () => (await import("@cache-registry/registry/transfer/import-command")).runImport,
 };
 

@@ -33,6 +33,7 @@ export const OPTIONS: Readonly<Record<string, ParseArgsOptionsConfig>> = {
     "keep-records": FLAG,
     uninstalling: FLAG,
   },
+  migrate: { apply: FLAG, evict: FLAG, registry: TEXTS, timeout: TEXT },
   import: { "management-url": TEXT, "token-file": TEXT, "ca-file": TEXT, input: TEXT, as: TEXTS, name: TEXT },
 };
 
@@ -70,6 +71,14 @@ Brings the images of an OCI image layout into a running registry under their ups
   --name NAME            the pin's owner is import:NAME; default: the name of the file
   --management-url URL [--token-file FILE] [--ca-file FILE]   a registry elsewhere, instead of the one that --config describes
 exit code: 0 done, 1 refused (nothing of a damaged archive is imported), 130 interrupted`,
+  migrate: `[--apply] [--evict] [--registry HOST:PORT]… [--timeout TIME]
+Takes over from kube-image-keeper v1 and its ancestor: CachedImages with retain, and namespaces that opted out. Uses your
+kubeconfig, changes nothing of theirs, and only reports unless told otherwise (docs/migration.md).
+  --apply                make the CachedImages and label the namespaces
+  --evict                once their webhook is gone: evict pods that name their proxy, patch bare ones (with --apply)
+  --registry HOST:PORT   a registry with a port, which their records write host-port; may be given several times
+  --timeout TIME         wait so long for budgets and Jobs; default: 10m
+exit code: 0 done, 3 some pods still name the old proxy`,
   restore: `[--release NAME] [--namespace NAME] [--dry-run] [--timeout TIME]
 After helm uninstall: makes every pod independent of the cache, then removes what was kept for them. Uses your kubeconfig.
 Pods with a controller are evicted (budgets are honoured), bare pods get their original images in place, Jobs are let finish.

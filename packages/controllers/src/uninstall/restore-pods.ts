@@ -5,8 +5,7 @@ import { keyOf } from "@cache-registry/kube/object";
 import { PODS } from "@cache-registry/kube/resource";
 import type { Pod } from "@cache-registry/kube/workloads";
 import { sleep } from "@cache-registry/runtime/backoff";
-import type { CacheNames } from "../pod/pod-images.ts";
-import { type WayOut, wayOut } from "./rewritten-pod.ts";
+import { type EndpointNames, type WayOut, wayOut } from "./rewritten-pod.ts";
 
 /** A pod that still names the cache, and why. */
 export type Remaining = { readonly pod: string; readonly why: string };
@@ -19,7 +18,9 @@ export type RestoreProgress = {
 
 export type RestoreDeps = {
   readonly client: KubeClient;
-  readonly names: CacheNames;
+  readonly names: EndpointNames;
+  /** Only these; all when left out. */
+  readonly concerns?: (pod: Pod) => boolean;
   readonly signal: AbortSignal;
   /** Milliseconds from now; what names the cache then is what `remaining` says. */
   readonly timeout: number;
@@ -120,13 +121,13 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
 }
 
 /** A page at a time; only those that name the cache are kept. */
-async function affectedPods({ client, names, signal }: RestoreDeps): Promise<{ pod: Pod; way: WayOut }[]> {
+async function affectedPods({ client, names, signal, concerns }: RestoreDeps): Promise<{ pod: Pod; way: WayOut }[]> {
   const found: { pod: Pod; way: WayOut }[] = [];
   let next: string | undefined;
   do {
     const page = await client.list(PODS, { limit: PAGE, signal, ...(next === undefined ? {} : { continue: next }) });
     for (const pod of page.items) {
-      const way = wayOut(pod, names);
+      const way = concerns?.(pod) === false ? undefined : wayOut(pod, names);
       if (way) found.push({ pod, way });
     }
     next = page.metadata.continue || undefined;

@@ -1,5 +1,5 @@
 import { fromCacheReference, isCached } from "@cache-registry/core/cache-reference";
-import { printImageReference } from "@cache-registry/core/image-reference";
+import { parseImageReference, printImageReference } from "@cache-registry/core/image-reference";
 import { MIRROR_POD_ANNOTATION } from "@cache-registry/core/labels";
 import { controllerOf } from "@cache-registry/kube/object";
 import type { Container, Pod } from "@cache-registry/kube/workloads";
@@ -12,6 +12,12 @@ export type CachedContainer = {
   readonly cached: string;
   /** Spelled out. Undefined: a repository of the cache itself, which only the cache has. */
   readonly original: string | undefined;
+};
+
+/** How images below the endpoint are to be read. */
+export type EndpointNames = CacheNames & {
+  /** The image as its user wrote it is behind the endpoint, as the predecessors of the webhook left it. */
+  readonly asWritten?: boolean;
 };
 
 /**
@@ -32,7 +38,7 @@ const ENDED = new Set(["Succeeded", "Failed"]);
  * What has to happen to a pod before the cache can go; undefined when nothing has to. Read from the images alone: labels and
  * annotations can be forged and lost. Ephemeral containers are not looked at: they are never started a second time.
  */
-export function wayOut(pod: Pod, names: CacheNames): WayOut | undefined {
+export function wayOut(pod: Pod, names: EndpointNames): WayOut | undefined {
   if (ENDED.has(pod.status?.phase ?? "") || pod.metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined) return;
   const containers = [
     ...cachedContainers(pod.spec?.initContainers, "initContainers", names),
@@ -55,11 +61,13 @@ export function wayOut(pod: Pod, names: CacheNames): WayOut | undefined {
 function cachedContainers(
   containers: readonly Container[] | undefined,
   list: CachedContainer["list"],
-  { endpoint, registries }: CacheNames,
+  { endpoint, registries, asWritten = false }: EndpointNames,
 ): CachedContainer[] {
   return (containers ?? []).flatMap(({ image = "" }, index) => {
     if (!isCached(image, endpoint)) return [];
-    const reference = fromCacheReference(image, endpoint, registries);
-    return [{ list, index, cached: image, original: reference && printImageReference(reference) }];
+    const behind = image.slice(endpoint.length + 1);
+    const reference = asWritten ? parseImageReference(behind) : fromCacheReference(image, endpoint, registries);
+    const original = asWritten ? behind : reference && printImageReference(reference);
+    return [{ list, index, cached: image, original: reference && original }];
   });
 }
