@@ -129,7 +129,14 @@ export const BUILDS: readonly Build[] = [
     },
     seconds: 5,
   },
-  { name: "kwok", module: "kwok", programs: { kwok: "sigs.k8s.io/kwok/cmd/kwok" }, seconds: 90 },
+  {
+    name: "kwok",
+    module: "kwok",
+    programs: { kwok: "sigs.k8s.io/kwok/cmd/kwok" },
+    // How simulated nodes and pods change.
+    folders: { "kwok-stages": { module: "sigs.k8s.io/kwok", path: "kustomize/stage" } },
+    seconds: 90,
+  },
   { name: "image-programs", module: "images", programs: { pause: "./pause", probe: "./probe" }, seconds: 3 },
 ];
 

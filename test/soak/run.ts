@@ -19,6 +19,7 @@ const JOBS: readonly Job[] = [
   { name: "kills", file: "registry-crash.test.ts", variable: "CREG_SOAK_KILLS", count: 50 },
   { name: "mixed-kills", file: "registry-crash-mixed.test.ts", variable: "CREG_SOAK_MIXED_KILLS", count: 200 },
   { name: "fuzz", file: "registry-fuzz.test.ts", variable: "CREG_SOAK_FUZZ", count: 500_000 },
+  { name: "pods", file: "controllers-scale.test.ts", variable: "CREG_SOAK_PODS", count: 10_000 },
   { name: "operations", file: "registry-random.test.ts", variable: "CREG_SOAK_OPERATIONS", count: 10_000 },
 ];
 /** Rounds of the end-to-end chapters, each on a new cluster. */

@@ -20,11 +20,20 @@ export type SimulatedNodesOptions = {
   readonly directory: string;
 };
 
+/** Nodes become ready and stay so, pods run when they are bound, and go when they are deleted. */
+const STAGES = [
+  "node/fast/node-initialize.yaml",
+  "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+  "pod/fast/pod-ready.yaml",
+  "pod/fast/pod-delete.yaml",
+];
+
 /** Nodes without machines: kwok answers for their kubelets, so that pods bound to them run and end as real ones do. */
 export async function startSimulatedNodes(options: SimulatedNodesOptions): Promise<SimulatedNodes> {
   const { client, kubeconfig, count, directory } = options;
-  const { kwok } = await ensureTools(["kwok"], { log: (line) => process.stderr.write(`${line}\n`) });
-  if (!kwok) throw new Error("the tools folder gave no path of kwok");
+  const tools = await ensureTools(["kwok", "kwok-stages"], { log: (line) => process.stderr.write(`${line}\n`) });
+  const { kwok, "kwok-stages": stages } = tools;
+  if (!kwok || !stages) throw new Error("the tools folder gave no path of kwok");
   const names = Array.from({ length: count }, (_, index) => `simulated-${index}`);
   for (const name of names) {
     const labels = { "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name };
@@ -32,6 +41,7 @@ export async function startSimulatedNodes(options: SimulatedNodesOptions): Promi
   }
   const port = await freePort();
   const args = [`--kubeconfig=${kubeconfig}`, "--manage-all-nodes=true", `--server-address=127.0.0.1:${port}`];
+  for (const stage of STAGES) args.push(`--config=${join(stages, stage)}`);
   const child = spawn(kwok, args, { cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
   const log = createWriteStream(join(directory, "kwok.log"));
   for (const stream of [child.stdout, child.stderr]) stream.pipe(log, { end: false });
