@@ -157,10 +157,12 @@ describe("migrating", () => {
       expect.stringContaining("1 pods evicted, 1 given their original images, 0 left"),
     ]);
     const { items } = await client.list(PODS);
-    expect(items.map(({ metadata, spec }) => [metadata.name, spec?.containers?.[0]?.image]).sort()).toEqual([
-      ["bare", "nginx:1.27"],
-      ["other", "localhost:7439/docker.io/library/redis:7"],
-    ]);
+    expect(
+      Object.fromEntries(items.map(({ metadata, spec }) => [metadata.name, spec?.containers?.[0]?.image])),
+    ).toEqual({
+      bare: "nginx:1.27",
+      other: "localhost:7439/docker.io/library/redis:7",
+    });
   });
 });
 
