@@ -109,6 +109,24 @@ describe("warming", () => {
     });
   });
 
+  it("writes neither status nor Event for each try of an image that keeps failing", async () => {
+    let attempts = 0;
+    bench.registry.outcome = (reference) => {
+      attempts += 1;
+      // As the registry does it: under way for a while, and then failed again.
+      setTimeout(() => Object.assign(bench.registry.images.get(reference) ?? {}, { state: "failed" }), 300);
+      return { state: "pulling", error: "upstream says 404", progress: 0 };
+    };
+    bench.run();
+    await bench.client.create(PODS, cachedPod("web", ["docker.io/library/nginx:1.27"]));
+    const failed = await bench.phaseIs(NGINX, "Failed");
+    const before = attempts;
+    await eventually(() => expect(attempts).toBeGreaterThan(before + 2));
+    const later = await recordOf(bench.client, NGINX);
+    expect(later.metadata.resourceVersion).toBe(failed.metadata.resourceVersion);
+    expect(await bench.eventReasons(failed.metadata.name)).toEqual(["WarmUpFailed"]);
+  });
+
   it("says that there is no room, and warms when there is", async () => {
     bench.registry.outcome = () => ({ state: "failed", reason: "NoSpace", error: "no space", progress: 0 });
     bench.run();
