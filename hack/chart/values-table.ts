@@ -56,8 +56,11 @@ function rowsOf(value: CommentedValue, schema: Schema): string[] {
 }
 
 /** Rows of the keys that values.yaml does not have, since they are of a list's items or of a type. */
-function rowsBelow(path: string, { items, properties = {} }: Schema): string[] {
+function rowsBelow(path: string, { items, properties = {}, anyOf = [] }: Schema): string[] {
   if (items) return rowsBelow(`${path}[]`, items);
+  // One, or a list of them: what one is.
+  const one = anyOf.find((choice) => choice.properties);
+  if (one) return rowsBelow(path, one);
   return Object.entries(properties).flatMap(([key, child]) => [
     rowOf(`${path}.${key}`, child, ""),
     ...rowsBelow(`${path}.${key}`, child),

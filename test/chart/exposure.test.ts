@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { render } from "./helm.ts";
-import type { Manifest, Manifests, Service } from "./manifests.ts";
+import type { Manifest, Manifests, PodSpec, Service } from "./manifests.ts";
+import { EXTERNAL_REGISTRY } from "./value-sets.ts";
 
 interface Spec extends Manifest {
   readonly spec: Record<string, unknown>;
@@ -209,5 +210,18 @@ describe("registry.tls", () => {
     const certificates = (await render({ values })).ofKind<Spec>("Certificate");
     const { spec } = certificates.find(({ metadata }) => metadata.name === NAME) ?? {};
     expect(spec?.issuerRef).toEqual({ name: "public", kind: "ClusterIssuer", group: "cert-manager.io" });
+  });
+
+  it.each([
+    [
+      "its own",
+      { registry: { tls: { enabled: true } } },
+      { secretName: `${NAME}-tls`, items: [{ key: "ca.crt", path: "ca.crt" }] },
+    ],
+    ["another cluster's", EXTERNAL_REGISTRY, { secretName: "images-ca", items: [{ key: "ca.crt", path: "ca.crt" }] }],
+    ["one that everybody trusts", { registry: { tls: { enabled: true, caKey: "" } } }, undefined],
+  ])("helm test checks it with the authority: %s", async (_, values, secret) => {
+    const pods = (await render({ values })).ofKind<Manifest & { readonly spec: PodSpec }>("Pod");
+    expect(pods.map(({ spec }) => spec.volumes?.[0]?.secret)).toEqual([secret]);
   });
 });
