@@ -208,6 +208,37 @@ describe("what is no loop", () => {
 });
 
 describe("a chain", () => {
+  it("is that of the pod that was made again most often, where several are on their way out", () => {
+    const { create, pass, remove } = cluster();
+    create("db-1");
+    create("db-2");
+    for (let round = 0; round < 4; round += 1) {
+      pass(1_000);
+      remove("db-1");
+      create("db-1");
+    }
+    remove("db-2");
+    remove("db-1");
+    expect(create("db-1")).toBe("db");
+  });
+
+  it("is not begun a second time by a pod that takes long to go", () => {
+    const detector = createLoopDetector({ ...RULES, recreations: 2 }, () => undefined);
+    const life: PodLife = { owner: DATABASE, template: "v1", created: 0, ending: false };
+    const see = (type: "added" | "updated" | "deleted", key: string, ending = false) =>
+      detector.see({ type, key, object: { life: { ...life, ending } } }, 1_000)?.name;
+    see("added", "a");
+    see("updated", "a", true);
+    see("added", "b");
+    see("updated", "a", true);
+    // One more replica, in place of nobody.
+    see("added", "c");
+    see("updated", "c", true);
+    expect(see("added", "d")).toBeUndefined();
+    see("updated", "d", true);
+    expect(see("added", "e")).toBe("db");
+  });
+
   it("goes on after an interruption by one long life only from the beginning", () => {
     const { create, pass, remove } = cluster();
     const again = () => {

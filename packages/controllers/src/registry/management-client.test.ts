@@ -20,7 +20,7 @@ afterEach(() => {
   server?.close();
 });
 
-type Answer = { status: number; body?: unknown; headers?: Record<string, string> };
+type Answer = { status: number; body?: unknown; text?: string; headers?: Record<string, string> };
 
 async function start(answer: (request: IncomingMessage, body: string) => Answer) {
   const seen: string[] = [];
@@ -29,8 +29,8 @@ async function start(answer: (request: IncomingMessage, body: string) => Answer)
     let body = "";
     for await (const chunk of request) body += String(chunk);
     seen.push(`${request.method} ${request.url} ${body}`.trim());
-    const { status, body: reply, headers } = answer(request, body);
-    response.writeHead(status, headers).end(reply === undefined ? undefined : JSON.stringify(reply));
+    const { status, body: reply, text, headers } = answer(request, body);
+    response.writeHead(status, headers).end(text ?? (reply === undefined ? undefined : JSON.stringify(reply)));
   }
   server = createServer((request, response) => void serve(request, response));
   await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
@@ -106,6 +106,17 @@ describe("createManagementClient", () => {
     for await (const reference of api.references("me", signal)) references.push(reference);
     expect(references).toEqual(["a", "b/c", "d"]);
     expect(seen[1]).toBe("GET /api/v1/images?owner=me&n=500&last=b%2Fc");
+  });
+
+  it("tells why the registry is not ready, in its words or by the status", async () => {
+    let answer: Answer = { status: 200, text: "ok\n" };
+    const { client: api, seen } = await start(() => answer);
+    expect(await api.readiness(signal)).toBeUndefined();
+    answer = { status: 503, text: "[-] blob store: no space left\nnot ready\n" };
+    expect(await api.readiness(signal)).toBe("blob store: no space left");
+    answer = { status: 502, body: { errors: [] } };
+    expect(await api.readiness(signal)).toBe("status 502");
+    expect(seen).toEqual(["GET /readyz", "GET /readyz", "GET /readyz"]);
   });
 
   it("tells refusals from failures, with the registry's words and without the token", async () => {
