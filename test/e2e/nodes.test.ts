@@ -1,5 +1,6 @@
 /** Two nodes, no cert-manager, and trouble: upstreams that refuse or crawl, parts that are killed. One cluster, one release. */
 import { describe } from "vitest";
+import { nodeTaint } from "./chapters/node-taint.ts";
 import { privateImages } from "./chapters/private.ts";
 import { refusedPull } from "./chapters/refused.ts";
 import { restarts } from "./chapters/restarts.ts";
@@ -15,12 +16,16 @@ const scene = useScene({
   values: ({ upstreamUrl }) => ({
     certificates: SHORT_LIVED,
     registry: { management: { tls: true } },
+    proxy: { nodeTaint: { enabled: true } },
     upstreams: [{ registry: "docker.io", endpoints: [upstreamUrl], tagTtl: "1s" }],
   }),
 });
 
 describe("two nodes", () => {
   secondNode(scene);
+});
+describe("the taint of a node", () => {
+  nodeTaint(scene);
 });
 describe("shapes of pods", () => {
   shapes(scene);
