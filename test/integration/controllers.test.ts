@@ -113,8 +113,8 @@ describe("warming", () => {
     let attempts = 0;
     bench.registry.outcome = (reference) => {
       attempts += 1;
-      // As the registry does it: under way for a while, and then failed again.
-      setTimeout(() => Object.assign(bench.registry.images.get(reference) ?? {}, { state: "failed" }), 300);
+      // As the registry does it: under way for longer than the pause between two tries, and then failed again.
+      setTimeout(() => Object.assign(bench.registry.images.get(reference) ?? {}, { state: "failed" }), 1_500);
       return { state: "pulling", error: "upstream says 404", progress: 0 };
     };
     bench.run();
