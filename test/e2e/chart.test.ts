@@ -61,6 +61,11 @@ function example(name: string): Values & Record<string, unknown> {
   };
 }
 
+async function namespace(name: string, enforce: string): Promise<void> {
+  const labels = { "pod-security.kubernetes.io/enforce": enforce };
+  await scene().apply({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
+}
+
 async function helmTest(): Promise<string> {
   const { name, namespace } = scene().release;
   const target = ["--kubeconfig", scene().stage.cluster.kubeconfig, "--namespace", namespace];
@@ -75,14 +80,23 @@ async function runsThroughTheCache(name: string): Promise<void> {
 }
 
 describe("the chart from our own registry", () => {
-  it("installs with the minimal values, rewrites and serves, and helm test pulls through it", async () => {
-    await scene().install({ ...chart, values: example("minimal") });
+  it("installs with the minimal values into a restricted namespace, the proxy in another, and helm test pulls through it", async () => {
+    await namespace("restricted-system", "restricted");
+    await namespace("proxies", "privileged");
+    const values = { ...example("minimal"), proxy: { namespace: "proxies" }, uninstall: { evictPods: true } };
+    await scene().install({ ...chart, namespace: "restricted-system", values });
     const output = await helmTest();
     expect(output).toMatch(/Phase:\s+Succeeded/);
     expect(output).toMatch(/\/v2\/docker.io\/library\/charted\/manifests\/v1: \d+ bytes, sha256:/);
     await runsThroughTheCache("on-minimal");
+    // once for helm test, and nothing for the node: its proxy found the registry by name
+    const gets = Object.values(scene().upstreamGets(IMAGE.repository, "blobs"));
+    expect(gets.length).toBeGreaterThan(1);
+    expect(gets.filter((count) => count > 1)).toEqual([]);
     expect(await scene().release.notes()).toContain("cache-registry 0.1.0 is installed");
     await scene().release.uninstall();
+    const left = await scene().stage.cluster.kubectl(["-n", "proxies", "get", "daemonsets,configmaps", "-o", "name"]);
+    expect(left.split("\n").filter((name) => name.includes("cache-registry"))).toEqual([]);
   });
 
   it("installs with the edge values: one of each, the cache in a folder of the node", async () => {
