@@ -28,7 +28,6 @@ export default defineConfig({
           include: ["test/chart/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 240_000,
-          fileParallelism: false,
         },
       },
       {
