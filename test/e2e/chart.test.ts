@@ -13,6 +13,7 @@ import { pod } from "../../hack/stage/objects.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { CHART } from "../chart/helm.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
+import { configured } from "./chapters/configured.ts";
 import { useScene } from "./scene.ts";
 
 const run = promisify(execFile);
@@ -110,4 +111,8 @@ describe("the chart from our own registry", () => {
     await runsThroughTheCache("on-edge");
     expect(existsSync(join(folder, "blobs/sha256"))).toBe(true);
   });
+});
+
+describe("values that the parts must understand together", () => {
+  configured(scene);
 });
