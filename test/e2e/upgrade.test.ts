@@ -84,8 +84,12 @@ describe("upgrade", () => {
       "jsonpath={.items[*].message}",
     );
     expect(failures).toBe("");
-    const images = await kubectl("-n", NAMESPACE, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}");
-    expect(new Set(images.split(" "))).toEqual(new Set([`${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}`]));
+    // helm does not wait for the end of those that were replaced.
+    await waitUntil("only pods of the present version", async () => {
+      const path = "jsonpath={.items[*].spec.containers[*].image}";
+      const images = (await kubectl("-n", NAMESPACE, "get", "pods", "-o", path)).split(" ");
+      return images.every((name) => name === `${IMAGE.registry}/${IMAGE.repository}:${IMAGE.tag}`) ? true : undefined;
+    });
 
     await scene().ready("docker.io/library/meanwhile:1");
     expect((await scene().ready(LASTING)).metadata.uid).toBe(uid);
