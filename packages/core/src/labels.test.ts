@@ -9,8 +9,10 @@ it("keeps the names of the contract", () => {
     POLICY_LABEL: "cache-registry.enix.io/image-caching-policy",
     MANAGED_LABEL: "cache-registry.enix.io/managed",
     ORIGINAL_IMAGES_ANNOTATION: "cache-registry.enix.io/original-images",
+    PROXY_TAINT: "cache-registry.enix.io/proxy-not-ready",
     SKIPPED_IMAGES_ANNOTATION: "cache-registry.enix.io/skipped-images",
     MIRROR_POD_ANNOTATION: "kubernetes.io/config.mirror",
+    CERTIFICATE_LABEL: "cache-registry.enix.io/certificate",
     DEFAULT_ENDPOINT: "localhost:7439",
   });
 });

@@ -59,7 +59,7 @@ describe("loadConfig", () => {
     for (const config of [load(undefined), load(""), load("# nothing\n")]) {
       expect(config.listen).toEqual({ host: "127.0.0.1", port: 5000 });
       expect(config.storage).toEqual({ driver: "memory" });
-      expect(config.log).toEqual({ level: "info", access: true });
+      expect(config.log).toEqual({ level: "info", access: true, format: "json" });
     }
   });
 

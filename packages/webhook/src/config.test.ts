@@ -24,7 +24,7 @@ it("has the defaults of the design", () => {
     optIn: false,
     dryRun: false,
     shutdown: { grace: 0, drainTimeout: 25_000 },
-    log: { level: "info", access: true },
+    log: { level: "info", access: true, format: "json" },
   });
 });
 
