@@ -43,7 +43,7 @@ describe("the webhook's certificate", () => {
     });
     expect(tlsSecret(manifests)).toBe(serving?.spec.secretName);
     const { metadata, webhook } = configuration(manifests);
-    expect(metadata.annotations).toEqual({ "cert-manager.io/inject-ca-from": `n/${name}` });
+    expect(metadata.annotations).toMatchObject({ "cert-manager.io/inject-ca-from": `n/${name}` });
     expect(webhook.clientConfig.caBundle).toBeUndefined();
   });
 
@@ -76,7 +76,7 @@ describe("the webhook's certificate", () => {
       const manifests = await render({ values, apiVersions });
       const { metadata, webhook } = configuration(manifests);
       expect(Buffer.from(webhook.clientConfig.caBundle ?? "", "base64").toString()).toBe(PEM);
-      expect(metadata.annotations).toBeUndefined();
+      expect(metadata.annotations?.["cert-manager.io/inject-ca-from"]).toBeUndefined();
       expect([...manifests.ofKind("Issuer"), ...manifests.ofKind("Certificate")]).toEqual([]);
       expect(tlsSecret(manifests)).toBe("own-tls");
     }
@@ -148,7 +148,7 @@ describe("without cert-manager", () => {
     expect([...manifests.ofKind("Issuer"), ...manifests.ofKind("Certificate")]).toEqual([]);
     const { metadata, webhook } = configuration(manifests);
     expect(webhook.clientConfig).not.toHaveProperty("caBundle");
-    expect(metadata.annotations).toBeUndefined();
+    expect(metadata.annotations?.["cert-manager.io/inject-ca-from"]).toBeUndefined();
     const secret = tlsSecret(manifests);
     expect(secret).toBe("r-cache-registry-webhook-tls");
     expect(manifests.config("controllers").certificates).toMatchObject({

@@ -1,4 +1,5 @@
 /** Rule: uninstalling leaves no pod that cannot start. What stays, what is printed, and the hooks of `uninstall.evictPods`. */
+import { ENDPOINT_ANNOTATION } from "@cache-registry/controllers/uninstall/leftovers";
 import { describe, expect, it } from "vitest";
 import { OPTIONS } from "../../packages/cli/src/options.ts";
 import { CHART, helm, render } from "./helm.ts";
@@ -69,6 +70,15 @@ describe("by default", () => {
     expect(command).toBe("restore --release r --namespace n --endpoint localhost:7439 --registry harbor:5000");
     expect(optionsOf("restore", command.split(" "))).toEqual([]);
   });
+});
+
+it("the webhook's configuration says where pods are led to, for whoever uninstalls another release", async () => {
+  const endpointIn = async (mode: string) => {
+    const { all } = await render({ values: { mode, endpoint: "localhost:7440" } });
+    const configuration = all.find(({ kind }) => kind === "MutatingWebhookConfiguration");
+    return configuration?.metadata.annotations?.[ENDPOINT_ANNOTATION];
+  };
+  expect([await endpointIn("rewrite"), await endpointIn("mirror")]).toEqual(["localhost:7440", undefined]);
 });
 
 describe("with uninstall.evictPods", () => {

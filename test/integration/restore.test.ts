@@ -112,11 +112,13 @@ async function leftovers(): Promise<void> {
   await applyDefinition(client);
 }
 
-async function webhook(): Promise<void> {
+async function webhook(release = "blue"): Promise<void> {
+  const labels = { ...LABELS, "app.kubernetes.io/instance": release };
+  const annotations = { "cache-registry.enix.io/endpoint": "localhost:7439" };
   await client.create(MUTATING_WEBHOOK_CONFIGURATIONS, {
     apiVersion: "admissionregistration.k8s.io/v1",
     kind: "MutatingWebhookConfiguration",
-    metadata: { name: "blue-cache-registry-webhook", labels: LABELS },
+    metadata: { name: `${release}-cache-registry-webhook`, labels, annotations },
   });
 }
 
@@ -222,6 +224,22 @@ describe("in mode mirror", () => {
 });
 
 describe("as the chart's hook", () => {
+  it("leaves the pods to another release that rewrites them to the same endpoint", async () => {
+    await webhook();
+    await webhook("green");
+    await client.create(PODS, owned(cachedPod("web", ["docker.io/library/nginx:1.27"]), "DaemonSet"));
+    for (const hook of [["--uninstalling"], []]) {
+      const { code, output } = await restore(...hook);
+      expect([code, output]).toEqual([
+        0,
+        expect.stringContaining("release green rewrites pods to localhost:7439, too"),
+      ]);
+    }
+    const { items } = await client.list(MUTATING_WEBHOOK_CONFIGURATIONS);
+    expect(items.map(({ metadata }) => metadata.name)).toEqual(["green-cache-registry-webhook"]);
+    expect(await podNames()).toEqual(["web"]);
+  });
+
   it("deletes the webhook first, and leaves the release's objects to Helm", async () => {
     await leftovers();
     await webhook();

@@ -27,11 +27,15 @@ const KEPT: readonly Resource<KubeObject>[] = [
   SERVICE_ACCOUNTS,
 ];
 
+/** On webhook configurations in mode rewrite: where the images of pods are led to. */
+export const ENDPOINT_ANNOTATION = `${API_GROUP}/endpoint`;
+
+const INSTANCE_LABEL = "app.kubernetes.io/instance";
 const DEFINITION = `cachedimages.${API_GROUP}`;
 
 /** Finds every object of a release. */
 export function selectorOf(release: string): string {
-  return `app.kubernetes.io/name=cache-registry,app.kubernetes.io/instance=${release}`;
+  return `app.kubernetes.io/name=cache-registry,${INSTANCE_LABEL}=${release}`;
 }
 
 /** Names of the webhook configurations of one release, or of all. */
@@ -39,6 +43,15 @@ export async function webhookConfigurations(client: KubeClient, release?: string
   const labelSelector = release === undefined ? "app.kubernetes.io/name=cache-registry" : selectorOf(release);
   const { items } = await client.list(MUTATING_WEBHOOK_CONFIGURATIONS, { labelSelector });
   return items.map(({ metadata }) => metadata.name);
+}
+
+/** Other releases that rewrite pods to the same endpoint, and whose proxies serve it. */
+export async function othersAt(client: KubeClient, endpoint: string, release: string): Promise<string[]> {
+  const { items } = await client.list(MUTATING_WEBHOOK_CONFIGURATIONS, {
+    labelSelector: `app.kubernetes.io/name=cache-registry,${INSTANCE_LABEL}!=${release}`,
+  });
+  const there = items.filter(({ metadata }) => metadata.annotations?.[ENDPOINT_ANNOTATION] === endpoint);
+  return there.map(({ metadata: { name, labels } }) => labels?.[INSTANCE_LABEL] ?? name);
 }
 
 /** No pod is rewritten any more as soon as this returns; pods whose creation is under way may still be. */

@@ -4,7 +4,7 @@ import { sleep } from "@cache-registry/runtime/backoff";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import type { z } from "zod";
-import { deleteLeftovers, deleteWebhooks, webhookConfigurations } from "./leftovers.ts";
+import { deleteLeftovers, deleteWebhooks, othersAt, webhookConfigurations } from "./leftovers.ts";
 import { restoreNodeFiles } from "./node-files.ts";
 import { type RestoreProgress, restorePods } from "./restore-pods.ts";
 
@@ -54,7 +54,8 @@ export async function runRestore({ env, values = {} }: CommandOptions): Promise<
 }
 
 async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<number> {
-  const { release, namespace, proxyNamespace, endpoint, registries, timeout, dryRun, uninstalling } = wishes;
+  const { release, dryRun, uninstalling } = wishes;
+  const [other] = await othersAt(client, wishes.endpoint, release);
   if (uninstalling && !dryRun) {
     for (const name of await deleteWebhooks(client, release)) say(`deleted MutatingWebhookConfiguration/${name}`);
     await sleep(IN_FLIGHT, signal);
@@ -64,6 +65,15 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
       "the cluster",
     );
   }
+  if (other !== undefined) say(`release ${other} rewrites pods to ${wishes.endpoint}, too: they are left to it`);
+  else if (!(await restoreAllPods(client, wishes, signal))) return EXIT_REMAINING;
+  if (dryRun) return 0;
+  return removeTheRest(client, wishes, signal);
+}
+
+/** @returns whether none names the cache any more */
+async function restoreAllPods(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<boolean> {
+  const { endpoint, registries, timeout, dryRun } = wishes;
   const names = { endpoint, registries };
   const done = await restorePods({ client, names, signal, timeout, dryRun, onProgress: onChange(describe) });
   say(
@@ -73,9 +83,13 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
   if (done.remaining.length > SHOWN) say(`  and ${done.remaining.length - SHOWN} more`);
   if (done.remaining.length > 0) {
     if (!dryRun) say("The proxy stays for them. The same command goes on later.");
-    return EXIT_REMAINING;
+    return false;
   }
-  if (dryRun) return 0;
+  return true;
+}
+
+async function removeTheRest(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<number> {
+  const { release, namespace, proxyNamespace, timeout, uninstalling } = wishes;
   const onProgress = onChange(
     (nodes: number, of: number) => `hosts.toml files are as before on ${nodes} of ${of} nodes`,
   );

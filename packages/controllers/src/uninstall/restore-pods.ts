@@ -29,6 +29,8 @@ export type RestoreDeps = {
   readonly onProgress?: (progress: RestoreProgress) => void;
   /** Milliseconds between two looks. */
   readonly interval?: number;
+  /** Milliseconds; see SETTLED. */
+  readonly settled?: number;
 };
 
 const PAGE = 500;
@@ -37,44 +39,56 @@ const PAGE = 500;
  * template names the cache.
  */
 const SETTLED = 20_000;
+/** A pod that should have been gone so long ago: its node is away. Clocks differ by less. */
+const OVERDUE = 60_000;
+
+/** `lasting`: waiting alone does not change it. */
+type Obstacle = { readonly why: string; readonly lasting?: boolean };
+
+const ENDING: Obstacle = { why: "it is ending" };
+const CHANGING: Obstacle = { why: "it is changing" };
 
 /**
  * Until no pod names the cache: those with a controller are evicted (budgets are honoured, templates left alone), bare pods
- * are patched in place, Jobs are let finish. Ends early when nothing is left that time would change.
+ * are patched in place, Jobs are let finish. Ends when a look finds no such pod, or none that time would change.
  */
 export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
-  const { client, signal, timeout, dryRun = false, interval = 2_000 } = deps;
+  const { client, signal, timeout, dryRun = false, interval = 2_000, settled = SETTLED } = deps;
   const began = performance.now();
   const known = new Set<string>();
+  const templated = new Set<string>();
   let [evicted, patched] = [0, 0];
 
-  /** What stands in the way of the pod, undefined when it is on its way out or mended. */
-  async function help(pod: Pod, way: WayOut): Promise<string | undefined> {
+  /** What stands in the way of the pod, undefined when it is mended. */
+  async function help(pod: Pod, way: WayOut): Promise<Obstacle | undefined> {
     const uid = pod.metadata.uid ?? "";
     const isNew = !known.has(uid);
     known.add(uid);
-    if (pod.metadata.deletionTimestamp !== undefined) return "it is ending";
-    if (way.action === "finish") return "its Job is let finish";
-    if (way.action === "stay") return way.why;
+    if (pod.metadata.deletionTimestamp !== undefined) return ENDING;
+    if (way.action === "finish") return { why: "its Job is let finish" };
+    if (way.action === "stay") return { why: way.why, lasting: true };
     if (way.action === "patch") {
-      if (dryRun) return `would get ${way.containers.map(({ original }) => original).join(", ")} in place`;
+      if (dryRun) return { why: `would get ${way.containers.map(({ original }) => original).join(", ")} in place` };
       return patch(pod, way.containers);
     }
-    if (isNew && performance.now() - began > SETTLED) return "the template of its controller itself names the cache";
-    return dryRun ? "would be evicted" : evict(pod);
+    if (isNew && performance.now() - began > settled) templated.add(uid);
+    if (templated.has(uid)) return { why: "the template of its controller itself names the cache", lasting: true };
+    return dryRun ? { why: "would be evicted" } : evict(pod);
   }
 
-  async function evict(pod: Pod): Promise<string | undefined> {
+  async function evict(pod: Pod): Promise<Obstacle | undefined> {
     const { namespace = "", name, uid } = pod.metadata;
     try {
       await client.evict({ namespace, name }, { signal, preconditions: { ...(uid ? { uid } : {}) } });
       evicted += 1;
-      return "it is ending";
+      return ENDING;
     } catch (error) {
-      if (isNotFound(error) || isConflict(error)) return undefined;
+      if (isNotFound(error)) return undefined;
+      // Another pod has its name by now, which has not been looked at.
+      if (isConflict(error)) return CHANGING;
       if (error instanceof ApiError && error.status === 429)
-        return "a PodDisruptionBudget does not allow its eviction now";
-      return unlessAborted(error);
+        return { why: "a PodDisruptionBudget does not allow its eviction now" };
+      return obstacleOf(error);
     }
   }
 
@@ -95,27 +109,30 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
     } catch (error) {
       if (isNotFound(error)) return undefined;
       // It changed meanwhile: the next look decides anew.
-      return isConflict(error) || isInvalid(error) ? "it is changing" : unlessAborted(error);
+      return isConflict(error) || isInvalid(error) ? CHANGING : obstacleOf(error);
     }
   }
 
-  function unlessAborted(error: unknown): string {
+  function obstacleOf(error: unknown): Obstacle {
     if (signal.aborted) throw error;
-    return messageOf(error);
+    return { why: messageOf(error), lasting: error instanceof ApiError && error.status === 403 };
   }
 
   for (;;) {
     const remaining: Remaining[] = [];
     let waiting = false;
-    for (const { pod, way } of await affectedPods(deps)) {
-      const why = await help(pod, way);
-      if (why === undefined) continue;
-      remaining.push({ pod: keyOf(pod), why });
-      if (way.action !== "stay") waiting = true;
+    const affected = await affectedPods(deps);
+    for (const { pod, way } of affected) {
+      const obstacle = await help(pod, way);
+      if (obstacle === undefined) continue;
+      remaining.push({ pod: keyOf(pod), why: obstacle.why });
+      if (!obstacle.lasting) waiting = true;
     }
     const progress = { evicted, patched, remaining };
     deps.onProgress?.(progress);
-    if (remaining.length === 0 || !waiting || dryRun || performance.now() - began > timeout) return progress;
+    // What was mended is looked at once more: pods come while others are helped.
+    const done = affected.length === 0 || (remaining.length > 0 && !waiting);
+    if (done || dryRun || performance.now() - began > timeout) return progress;
     await sleep(interval, signal);
   }
 }
@@ -127,10 +144,15 @@ async function affectedPods({ client, names, signal, concerns }: RestoreDeps): P
   do {
     const page = await client.list(PODS, { limit: PAGE, signal, ...(next === undefined ? {} : { continue: next }) });
     for (const pod of page.items) {
-      const way = concerns?.(pod) === false ? undefined : wayOut(pod, names);
+      const way = concerns?.(pod) === false || isOverdue(pod) ? undefined : wayOut(pod, names);
       if (way) found.push({ pod, way });
     }
     next = page.metadata.continue || undefined;
   } while (next !== undefined);
   return found;
+}
+
+/** The kubelet starts nothing in a pod that is being deleted, so it needs no cache, however long its node stays away. */
+function isOverdue({ metadata: { deletionTimestamp } }: Pod): boolean {
+  return deletionTimestamp !== undefined && Date.parse(deletionTimestamp) + OVERDUE < Date.now();
 }

@@ -34,6 +34,21 @@ describe("the way out of the cache", () => {
     expect(wayOut(pod(cached, owned(kind)), names)).toEqual({ action: "evict" });
   });
 
+  it.each<[string, Pod["spec"]]>([
+    ["containers", { containers: [{ name: "main", image: "localhost:7439/team/app:1" }] }],
+    ["containers beside others", { containers: [...cached.containers, { name: "b", image: "localhost:7439/app" }] }],
+    ["image volumes", { ...cached, volumes: [{ name: "data", image: { reference: "localhost:7439/team/data:1" } }] }],
+    [
+      "an upstream that the command does not know",
+      { containers: [{ name: "m", image: "localhost:7439/nexus_8082/a" }] },
+    ],
+  ])("of a pod whose controller names an image of the cache alone is not eviction: %s", (_what, spec) => {
+    expect(wayOut(pod(spec, owned("ReplicaSet")), names)).toMatchObject({
+      action: "stay",
+      why: expect.stringContaining("change the template of ReplicaSet owner"),
+    });
+  });
+
   it("of a Job's pod is its end", () => {
     expect(wayOut(pod(cached, owned("Job")), names)).toEqual({ action: "finish" });
   });

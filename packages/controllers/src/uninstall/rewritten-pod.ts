@@ -44,30 +44,48 @@ export function wayOut(pod: Pod, names: EndpointNames): WayOut | undefined {
     ...cachedContainers(pod.spec?.initContainers, "initContainers", names),
     ...cachedContainers(pod.spec?.containers, "containers", names),
   ];
-  const volumes = (pod.spec?.volumes ?? []).filter(({ image }) => isCached(image?.reference ?? "", names.endpoint));
+  const volumes = (pod.spec?.volumes ?? []).flatMap(({ name, image: { reference: cached = "" } = {} }) =>
+    isCached(cached, names.endpoint) ? [{ name, cached, original: originalOf(cached, names) }] : [],
+  );
   if (containers.length === 0 && volumes.length === 0) return;
   const controller = controllerOf(pod);
   if (controller?.kind === "Job") return { action: "finish" };
+  // Rewriting never makes such a name, so the template has it: a pod made anew could not be started without the cache.
+  const local = [...containers, ...volumes].find(({ original }) => original === undefined)?.cached;
+  if (local !== undefined) return { action: "stay", why: localOnly(local, controller) };
   if (controller) return { action: "evict" };
   const [volume] = volumes;
   if (volume)
     return { action: "stay", why: `image volume ${volume.name} cannot be changed: delete and create the pod` };
-  const known = containers.filter((one): one is typeof one & { original: string } => one.original !== undefined);
-  if (known.length === containers.length) return { action: "patch", containers: known };
-  const local = containers.find(({ original }) => original === undefined)?.cached;
-  return { action: "stay", why: `${local} is in the cache alone: push it elsewhere and change the pod` };
+  return { action: "patch", containers: containers.flatMap((one) => (isKnown(one) ? [one] : [])) };
+}
+
+function isKnown(one: CachedContainer): one is CachedContainer & { readonly original: string } {
+  return one.original !== undefined;
+}
+
+/** A name without a dot is an upstream's only where the command was told so. */
+function localOnly(image: string, controller: { kind: string; name: string } | undefined): string {
+  const where = controller ? `the template of ${controller.kind} ${controller.name}` : "the pod";
+  return `${image} is in the cache alone (or its upstream was not named by --registry): push it elsewhere and change ${where}`;
 }
 
 function cachedContainers(
   containers: readonly Container[] | undefined,
   list: CachedContainer["list"],
-  { endpoint, registries, asWritten = false }: EndpointNames,
+  names: EndpointNames,
 ): CachedContainer[] {
-  return (containers ?? []).flatMap(({ image = "" }, index) => {
-    if (!isCached(image, endpoint)) return [];
-    const behind = image.slice(endpoint.length + 1);
-    const reference = asWritten ? parseImageReference(behind) : fromCacheReference(image, endpoint, registries);
-    const original = asWritten ? behind : reference && printImageReference(reference);
-    return [{ list, index, cached: image, original: reference && original }];
-  });
+  return (containers ?? []).flatMap(({ image = "" }, index) =>
+    isCached(image, names.endpoint) ? [{ list, index, cached: image, original: originalOf(image, names) }] : [],
+  );
+}
+
+/** Spelled out. Undefined: a repository of the cache itself. */
+function originalOf(image: string, { endpoint, registries, asWritten = false }: EndpointNames): string | undefined {
+  if (!asWritten) {
+    const reference = fromCacheReference(image, endpoint, registries);
+    return reference && printImageReference(reference);
+  }
+  const behind = image.slice(endpoint.length + 1);
+  return parseImageReference(behind) && behind;
 }
