@@ -21,12 +21,12 @@ export interface EarlierVersion {
 }
 
 /**
- * Takes the tree of a commit and builds the image with that tree's own program, but with the dependencies that are
+ * Takes the tree of the first of these commits that this clone has, and builds the image with that tree's own program, but with the dependencies that are
  * installed now. Kept in the cache folder.
- * @throws Error when the history does not reach so far back, or the old sources do not go with the new dependencies
+ * @throws Error when the history has none of them, or the old sources do not go with the new dependencies
  */
-export async function earlierVersion(commit: string, reference: string): Promise<EarlierVersion> {
-  const id = await commitId(commit);
+export async function earlierVersion(commits: readonly string[], reference: string): Promise<EarlierVersion> {
+  const id = await commitId(commits);
   const lock = createHash("sha256")
     .update(await readFile(join(ROOT, "package-lock.json")))
     .digest("hex");
@@ -57,14 +57,18 @@ export async function earlierVersion(commit: string, reference: string): Promise
   return version;
 }
 
-async function commitId(commit: string): Promise<string> {
-  try {
-    const { stdout } = await run("git", ["-C", ROOT, "rev-parse", "--verify", "--quiet", `${commit}^{commit}`]);
-    return stdout.trim();
-  } catch (error) {
-    const hint = "the upgrade test needs the whole history: git fetch --unshallow";
-    throw new Error(`this clone has no commit ${commit}; ${hint}`, { cause: error });
+async function commitId(commits: readonly string[]): Promise<string> {
+  let cause: unknown;
+  for (const commit of commits) {
+    try {
+      const { stdout } = await run("git", ["-C", ROOT, "rev-parse", "--verify", "--quiet", `${commit}^{commit}`]);
+      return stdout.trim();
+    } catch (error) {
+      cause = error;
+    }
   }
+  const hint = "the upgrade test needs the repository's history";
+  throw new Error(`this clone has no commit ${commits.join(" or ")}; ${hint}`, { cause });
 }
 
 /** The installed dependencies for the old tree, except that its packages find each other and not the present ones. */

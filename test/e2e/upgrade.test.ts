@@ -7,8 +7,11 @@ import { deployment, pod, waitUntil } from "../../hack/stage/objects.ts";
 import { IMAGE } from "../../hack/stage/stage.ts";
 import { useScene } from "./scene.ts";
 
-/** The last commit before the chart was complete: what was installed from it can be upgraded. Moves with releases. */
-const EARLIER = "ccff061ed0862c2937de3df4f8cedb98842dc45a";
+/**
+ * The last commit before the chart was complete: what was installed from it can be upgraded. Moves with releases. A clone
+ * whose history does not reach it upgrades from the newest commit that it has.
+ */
+const EARLIER = ["ccff061ed0862c2937de3df4f8cedb98842dc45a", "HEAD~1", "HEAD"];
 const NAMESPACE = "cache-registry-system";
 const CLAIM = "cached";
 const VALUES = {
