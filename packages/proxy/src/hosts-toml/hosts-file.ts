@@ -8,13 +8,20 @@ import { outlineOf } from "./toml-outline.ts";
 
 /** What a file of ours says about itself in its first line. */
 export type Mark = {
-  /** We made the folder, too. */
-  readonly madeFolder: boolean;
+  readonly origin: Origin;
   /** Nobody has changed the file since. */
   readonly intact: boolean;
 };
 
-const MARK = /^# cache-registry wrote this file; sha256 of what follows: ([0-9a-f]{64})( \(and made its folder\))?\n/;
+/** What was there before: nothing, the folder, or the folder with a hosts.toml, which is then kept beside ours. */
+export type Origin = "nothing" | "folder" | "file";
+
+const NOTES: Readonly<Record<Origin, string>> = {
+  nothing: " (and made its folder)",
+  folder: "",
+  file: " (and kept the one before)",
+};
+const MARK = /^# cache-registry wrote this file; sha256 of what follows: ([0-9a-f]{64})( \([a-z ]+\))?\n/;
 
 function hashOf(text: string): string {
   return createHash("sha256").update(text, "latin1").digest("hex");
@@ -24,12 +31,13 @@ function hashOf(text: string): string {
 export function markOf(text: string): Mark | undefined {
   const found = MARK.exec(text);
   if (!found) return undefined;
-  return { madeFolder: found[2] !== undefined, intact: hashOf(text.slice(found[0].length)) === found[1] };
+  const [head, hash, note = ""] = found;
+  const origin = (["nothing", "file"] as const).find((one) => NOTES[one] === note) ?? "folder";
+  return { origin, intact: hashOf(text.slice(head.length)) === hash };
 }
 
-export function withMark(text: string, madeFolder: boolean): string {
-  const folder = madeFolder ? " (and made its folder)" : "";
-  return `# cache-registry wrote this file; sha256 of what follows: ${hashOf(text)}${folder}\n${text}`;
+export function withMark(text: string, origin: Origin): string {
+  return `# cache-registry wrote this file; sha256 of what follows: ${hashOf(text)}${NOTES[origin]}\n${text}`;
 }
 
 /** Files in a registry's folder from which containerd takes certificates as long as there is no hosts.toml. */
@@ -57,10 +65,13 @@ function certificateKeys({ authorities, clients }: Certificates): string {
   return clients.length > 0 ? `${ca}client = ${JSON.stringify(clients)}\n` : ca;
 }
 
+const ABOUT_OURS =
+  "# The proxy of cache-registry on this node. When it does not answer, containerd goes on with what comes next.";
+
 /** After our host come the user's own, then the registry itself: containerd's default. */
 function ourTable(url: string): string {
   return [
-    "# The proxy of cache-registry on this node. When it does not answer, containerd goes on with what comes next.",
+    ABOUT_OURS,
     `[host.${JSON.stringify(url)}]`,
     '  capabilities = ["pull", "resolve"]',
     '  dial_timeout = "200ms"',
@@ -96,6 +107,13 @@ export function mergeInto(original: string, url: string): Merged {
   const line = head === "" || head.endsWith("\n") ? "" : "\n";
   const rest = original.slice(tablesAt);
   return { text: `${head}${line}${ourTable(url)}${rest === "" || rest.startsWith("\n") ? "" : "\n"}${rest}` };
+}
+
+/** The user's part of a file of ours, for where the one before is lost: all of it but line breaks around our table. */
+export function withoutOurs(text: string): string {
+  const [before = "", ...behind] = text.replace(MARK, "").split(`${ABOUT_OURS}\n`);
+  // The table's header and its keys, which are indented.
+  return before + behind.join("").replace(/^\[host\..*\n(?: {2}.*\n)*/, "");
 }
 
 /** For a registry without a hosts.toml. */

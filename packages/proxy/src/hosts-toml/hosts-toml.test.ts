@@ -21,15 +21,19 @@ const URL = "http://127.0.0.1:7439";
 const OUR_TABLE = `[host."${URL}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "200ms"\n`;
 
 let directory: string;
+let outside: string;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "creg-certs-"));
+  outside = await mkdtemp(join(tmpdir(), "creg-elsewhere-"));
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
+afterEach(() => Promise.all([directory, outside].map((path) => rm(path, { recursive: true, force: true }))));
 
 const managed = (...registries: string[]): HostsToml => createHostsToml({ directory, registries, url: URL });
 const fileOf = (folder: string, name = "hosts.toml") => join(directory, folder, name);
 const textOf = (folder: string) => readFile(fileOf(folder), "latin1");
+
+const withoutMark = (text: string) => text.slice(text.indexOf("\n") + 1);
 
 async function given(folder: string, text: string, name = "hosts.toml"): Promise<void> {
   await mkdir(join(directory, folder), { recursive: true });
@@ -159,6 +163,60 @@ describe("a file that a user wrote", () => {
     expect(troubleOf(await managed("docker.io").apply())).toContain("not a plain file");
     expect((await managed("docker.io").remove()).size).toBe(0);
     expect((await lstat(fileOf("docker.io"))).isSymbolicLink()).toBe(true);
+  });
+});
+
+describe("a folder that is a link", () => {
+  it.each([
+    ["to another registry's", () => join(directory, "hub")],
+    ["to somewhere else", () => join(outside, "hub")],
+  ])("%s is led to the proxy, and back", async (_, target) => {
+    await mkdir(target());
+    await writeFile(join(target(), "hosts.toml"), USERS_FILES[0] ?? "");
+    await symlink(target(), join(directory, "docker.io"));
+    for (let round = 0; round < 2; round += 1) {
+      expect(troubleOf(await managed("docker.io").apply())).toBeUndefined();
+      expect(await textOf("docker.io")).toContain(OUR_TABLE);
+    }
+    expect((await managed("docker.io").remove()).size).toBe(0);
+    expect(await readdir(target())).toEqual(["hosts.toml"]);
+    expect(await textOf("docker.io")).toBe(USERS_FILES[0]);
+    expect((await lstat(join(directory, "docker.io"))).isSymbolicLink()).toBe(true);
+  });
+
+  it("to nowhere is named, and no matter for the others", async () => {
+    await symlink(join(outside, "nothing"), join(directory, "docker.io"));
+    const report = await managed("docker.io", "quay.io").apply();
+    expect(troubleOf(report)).toMatch(/^docker\.io: it cannot be written/);
+    expect(report.get("quay.io")).toEqual({ state: "ours" });
+    expect((await managed("docker.io").remove()).size).toBe(0);
+  });
+});
+
+it("a directory that cannot be looked into is named: files of ours may be in it", async () => {
+  await rm(directory, { recursive: true });
+  expect((await managed("_default").remove()).size).toBe(0);
+  await writeFile(directory, "");
+  expect(troubleOf(await managed("_default").remove())).toContain("ENOTDIR");
+  expect(troubleOf(await managed("_default").apply())).toContain("_default: it cannot be written");
+});
+
+describe("a file of ours whose backup is gone", () => {
+  it.each(USERS_FILES)("still leads to the proxy, and gives the user's settings back: %j", async (text) => {
+    await given("docker.io", text);
+    await managed("docker.io").apply();
+    const merged = await textOf("docker.io");
+    await rm(fileOf("docker.io", "hosts.toml.before-cache-registry"));
+    expect(troubleOf(await managed("docker.io").apply())).toBeUndefined();
+    expect(await textOf("docker.io")).toBe(merged);
+    const elsewhere = createHostsToml({ directory, registries: ["docker.io"], url: "http://127.0.0.1:7500" });
+    expect(troubleOf(await elsewhere.apply())).toBeUndefined();
+    expect(withoutMark(await textOf("docker.io"))).toBe(withoutMark(merged).replace(URL, "http://127.0.0.1:7500"));
+    expect((await managed("docker.io").remove()).size).toBe(0);
+    // All but blank lines and the end of the last line.
+    const lines = (file: string) => file.split("\n").filter((line) => line !== "");
+    expect(lines(await textOf("docker.io"))).toEqual(lines(text));
+    expect(await readdir(join(directory, "docker.io"))).toEqual(["hosts.toml"]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "@cache-registry/core/errors";
 import { createRegistryFolder, type FolderState } from "./registry-folder.ts";
@@ -37,17 +37,35 @@ function foldersOf(registry: string): string[] {
 export function createHostsToml({ directory, registries, url }: HostsTomlOptions): HostsToml {
   const open = (folder: string) => createRegistryFolder(join(directory, folder), url);
 
+  /** Folders, also those that are links to one. @throws Error of the system */
   async function present(): Promise<string[]> {
-    const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    const names = await readdir(directory).catch((error: unknown) => {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+      throw error;
+    });
+    const kinds = await Promise.all(names.map((name) => stat(join(directory, name)).catch(() => undefined)));
+    return names.filter((_, index) => kinds[index]?.isDirectory());
   }
 
-  async function wanted(): Promise<(readonly [registry: string, folder: string])[]> {
-    const there = new Set(await present());
+  function wanted(folders: readonly string[]): (readonly [registry: string, folder: string])[] {
+    const there = new Set(folders);
     return registries.map((registry) => {
       const folders = foldersOf(registry);
       return [registry, folders.find((folder) => there.has(folder)) ?? folders.at(-1) ?? registry] as const;
     });
+  }
+
+  /** Two names may be one folder. */
+  async function placeOf(folder: string): Promise<string> {
+    return realpath(join(directory, folder)).catch(() => folder);
+  }
+
+  /** All folders but those, under whatever name. */
+  async function allBut(folders: readonly string[]): Promise<string[]> {
+    const kept = new Set(await Promise.all(folders.map(placeOf)));
+    const names = await present().catch(() => []);
+    const places = await Promise.all(names.map(placeOf));
+    return names.filter((_, index) => !kept.has(places[index] ?? ""));
   }
 
   async function attempt(step: () => Promise<FolderState>): Promise<FolderState> {
@@ -71,19 +89,25 @@ export function createHostsToml({ directory, registries, url }: HostsTomlOptions
   return {
     async inspect() {
       const report = new Map<string, FolderState>();
-      for (const [registry, folder] of await wanted()) report.set(registry, await open(folder).inspect());
+      const list = wanted(await present().catch(() => []));
+      for (const [registry, folder] of list) report.set(registry, await open(folder).inspect());
       return report;
     },
     async apply() {
       const report = new Map<string, FolderState>();
-      const list = await wanted();
+      const list = wanted(await present().catch(() => []));
       for (const [registry, folder] of list) report.set(registry, await attempt(() => open(folder).apply()));
-      const kept = new Set(list.map(([, folder]) => folder));
-      for (const [folder, state] of await removeFrom((await present()).filter((name) => !kept.has(name))))
-        report.set(folder, state);
+      const others = await allBut(list.map(([, folder]) => folder));
+      for (const [folder, state] of await removeFrom(others)) report.set(folder, state);
       return report;
     },
-    remove: async () => new Map(await removeFrom(await present())),
+    async remove() {
+      try {
+        return new Map(await removeFrom(await present()));
+      } catch (error) {
+        return new Map([[directory, { state: "left-alone", why: `it cannot be read: ${messageOf(error)}` }]]);
+      }
+    },
   };
 }
 

@@ -1,9 +1,10 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pullImageFrame } from "./cri-pull.ts";
+import { createHostsToml } from "./hosts-toml.ts";
 import { probePull } from "./probe-pull.ts";
 
 let directory: string;
@@ -44,6 +45,24 @@ it("sees containerd come by its hosts.toml, and leaves nothing behind", async ()
   expect(await probePull({ socket, directory })).toEqual({ verified: true });
   expect(Buffer.concat(calls)).toEqual(pullImageFrame("probe.cache-registry.invalid/probe:1"));
   expect(await readdir(directory)).toEqual(["containerd.sock"]);
+});
+
+it("that was killed in the middle leaves nothing that a removal does not take away", async () => {
+  const certs = join(directory, "certs.d");
+  const during: string[] = [];
+  runtime = createServer();
+  runtime.on("stream", async (stream) => {
+    // As the kill would leave it.
+    await cp(certs, `${certs}.copy`, { recursive: true });
+    during.push(...(await readdir(certs)));
+    stream.close();
+  });
+  await new Promise<void>((resolve) => runtime?.listen(socket, resolve));
+  await probePull({ socket, directory: certs });
+  expect(during).toEqual(["probe.cache-registry.invalid"]);
+  const left = createHostsToml({ directory: `${certs}.copy`, registries: ["_default"], url: "http://127.0.0.1:7439" });
+  expect((await left.remove()).size).toBe(0);
+  expect(await readdir(`${certs}.copy`)).toEqual([]);
 });
 
 it("knows a containerd that looks elsewhere, and one that is not there", async () => {

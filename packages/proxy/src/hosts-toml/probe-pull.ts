@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { messageOf } from "@cache-registry/core/errors";
 import { askToPull } from "./cri-pull.ts";
 import { writeDurably } from "./durable-file.ts";
+import { withMark } from "./hosts-file.ts";
 
 /** Resolves nowhere (RFC 6761), so nobody but us is ever asked for it. */
 const REGISTRY = "probe.cache-registry.invalid";
@@ -42,7 +43,8 @@ export async function probePull({ socket, directory }: ProbePullOptions): Promis
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     await mkdir(folder, { recursive: true });
     const text = `server = "${url}"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`;
-    await writeDurably(join(folder, "hosts.toml"), text, 0o644);
+    // Marked like all of our files, so that what a kill leaves behind goes with the others.
+    await writeDurably(join(folder, "hosts.toml"), withMark(text, "nothing"), 0o644);
     await askToPull(socket, IMAGE, AbortSignal.any([arrived.signal, AbortSignal.timeout(TIMEOUT_MS)])).catch(
       (error: unknown) => {
         if (!arrived.signal.aborted) throw error;

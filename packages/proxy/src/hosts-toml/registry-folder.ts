@@ -10,7 +10,16 @@ import {
   syncFolder,
   writeDurably,
 } from "./durable-file.ts";
-import { certificatesAmong, freshText, type Mark, markOf, mergeInto, withMark } from "./hosts-file.ts";
+import {
+  certificatesAmong,
+  freshText,
+  type Mark,
+  markOf,
+  mergeInto,
+  type Origin,
+  withMark,
+  withoutOurs,
+} from "./hosts-file.ts";
 
 /** How a registry's folder stands with us. `ours`: it leads to the proxy. `foreign`: not touched by us, or no more. */
 export type FolderState = {
@@ -55,15 +64,26 @@ export function createRegistryFolder(path: string, url: string): RegistryFolder 
     return mark ? !mark.intact : backup !== undefined && backup !== text;
   }
 
-  /** What the file shall be; undefined: it is to be left as it is. */
-  function wanted({ text, backup, mark, entries }: Found): { text: string; madeFolder: boolean } | FolderState {
-    const original = mark ? backup : text;
-    const madeFolder = mark ? mark.madeFolder : entries === undefined;
+  function originOf({ text, backup, mark, entries }: Found): Origin {
+    if (backup !== undefined || (!mark && text !== undefined)) return "file";
+    return mark?.origin ?? (entries === undefined ? "nothing" : "folder");
+  }
+
+  /** What the user wrote. Without the backup, which anybody may tidy away, it is still in our own file. */
+  function originalOf(found: Found): string | undefined {
+    const { text = "", backup, mark } = found;
+    if (!mark) return found.text;
+    return backup ?? (mark.origin === "file" ? withoutOurs(text) : undefined);
+  }
+
+  /** What the file shall be; a state: it is to be left as it is. */
+  function wanted(found: Found): { text: string } | FolderState {
+    const original = originalOf(found);
     // Without a byte in it, it is no hosts.toml to containerd.
-    if (!original) return { text: freshText(url, certificatesAmong(entries ?? [])), madeFolder };
+    if (!original) return { text: freshText(url, certificatesAmong(found.entries ?? [])) };
     const merged = mergeInto(original, url);
     if ("already" in merged) return { state: "already" };
-    return "refused" in merged ? { state: "left-alone", why: merged.refused } : { text: merged.text, madeFolder };
+    return "refused" in merged ? { state: "left-alone", why: merged.refused } : { text: merged.text };
   }
 
   /** What stands in the way; undefined: nothing. */
@@ -81,7 +101,7 @@ export function createRegistryFolder(path: string, url: string): RegistryFolder 
     if (isChanged(found)) return { found, state: { state: "left-alone", why: CHANGED } };
     const target = wanted(found);
     if ("state" in target) return { found, state: target };
-    const text = withMark(target.text, target.madeFolder);
+    const text = withMark(target.text, originOf(found));
     return found.text === text ? { found, state: { state: "ours" } } : { found, target: text };
   }
 
@@ -105,10 +125,11 @@ export function createRegistryFolder(path: string, url: string): RegistryFolder 
     }
   }
 
-  async function restore({ backup }: Found, { madeFolder }: Mark): Promise<void> {
+  async function restore({ text = "", backup }: Found, { origin }: Mark): Promise<void> {
     if (backup !== undefined) await moveDurably(backupFile, file);
+    else if (origin === "file") await writeDurably(file, withoutOurs(text), (await stat(file)).mode & 0o777);
     else await removeDurably(file);
-    if (madeFolder) await removeFolder();
+    if (origin === "nothing") await removeFolder();
   }
 
   return {
