@@ -22,6 +22,12 @@ const OF_EACH = {
 /** In this order: each is an upgrade of the one before. */
 const RELEASES: Readonly<Record<string, Record<string, unknown>>> = {
   "the defaults": {},
+  "pods that go before others come": {
+    webhook: { updateStrategy: { type: "Recreate" } },
+    controllers: { updateStrategy: { type: "Recreate" } },
+  },
+  "a part of the rolling update's parameters": { webhook: { updateStrategy: { rollingUpdate: { maxSurge: 2 } } } },
+  "those pods once more": { webhook: { updateStrategy: { type: "Recreate" } } },
   "every value changed": EVERY_VALUE,
   "many replicas, scaled, on every node's port and behind an Ingress": {
     ...HIGHLY_AVAILABLE,

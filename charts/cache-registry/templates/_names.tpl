@@ -1,7 +1,7 @@
 {{- /* Names and labels. Where a template takes a component, its argument is (dict "root" $ "component" "webhook"). */}}
 
-{{- /* At most 50 characters, so that the longest suffix still gives a valid Service name. A release may be named with
-       dots or begin with a digit; a Service may not. */}}
+{{- /* At most 41 characters, so that the longest suffix, -uninstall-post-delete, still gives the name of a Job: its pods have
+       it as a label. A release may be named with dots or begin with a digit; a Service may not. */}}
 {{- define "cache-registry.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- $full := .Values.fullnameOverride -}}
@@ -12,7 +12,7 @@
 {{- if regexMatch "^[0-9]" $full -}}
 {{- $full = printf "r%s" $full -}}
 {{- end -}}
-{{- $full | trunc 50 | trimSuffix "-" -}}
+{{- $full | trunc 41 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "cache-registry.componentName" -}}

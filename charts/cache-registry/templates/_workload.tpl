@@ -13,15 +13,26 @@ spec:
   {{- if not $values.hpa.enabled }}
   replicas: {{ $values.replicas }}
   {{- end }}
-  {{- with $values.updateStrategy | default .strategy }}
   strategy:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- include "cache-registry.deploymentStrategy" . | nindent 4 }}
   selector:
     matchLabels:
       {{- include "cache-registry.selectorLabels" . | nindent 6 }}
   template:
     {{- include "cache-registry.podTemplate" . | nindent 4 }}
+{{- end }}
+
+{{- /* The parameters of a rolling update are always spelled out, those of the user over Kubernetes' own: with server-side
+       apply only what we own goes when the type becomes Recreate, and the API server refuses that with what it filled in. */}}
+{{- define "cache-registry.deploymentStrategy" -}}
+{{- $strategy := deepCopy ((index .root.Values .component).updateStrategy | default .strategy | default dict) -}}
+{{- if ne ($strategy.type | default "RollingUpdate") "Recreate" -}}
+{{- $rolling := dict "maxSurge" "25%" "maxUnavailable" "25%" -}}
+{{- range $key, $value := $strategy.rollingUpdate }}{{ $_ := set $rolling $key $value }}{{ end -}}
+{{- $_ := set $strategy "type" "RollingUpdate" -}}
+{{- $_ := set $strategy "rollingUpdate" $rolling -}}
+{{- end -}}
+{{- toYaml $strategy -}}
 {{- end }}
 
 {{- define "cache-registry.serviceAccountName" -}}
