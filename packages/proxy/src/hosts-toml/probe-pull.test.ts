@@ -51,12 +51,13 @@ it("that was killed in the middle leaves nothing that a removal does not take aw
   const certs = join(directory, "certs.d");
   const during: string[] = [];
   runtime = createServer();
-  runtime.on("stream", async (stream) => {
+  const look = async (stream: ServerHttp2Stream): Promise<void> => {
     // As the kill would leave it.
     await cp(certs, `${certs}.copy`, { recursive: true });
     during.push(...(await readdir(certs)));
     stream.close();
-  });
+  };
+  runtime.on("stream", (stream) => void look(stream));
   await new Promise<void>((resolve) => runtime?.listen(socket, resolve));
   await probePull({ socket, directory: certs });
   expect(during).toEqual(["probe.cache-registry.invalid"]);
