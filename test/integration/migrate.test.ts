@@ -151,6 +151,21 @@ describe("migrating", () => {
     const early = await migrate("--apply", "--evict");
     expect([early.code, early.output]).toEqual([2, expect.stringContaining("uninstall it first")]);
     await client.delete(MUTATING_WEBHOOK_CONFIGURATIONS, webhook);
+    // A name that kubebuilder gives: of the predecessor, and of any operator, whose users should not be told to remove it.
+    const generated = async (name: string, path: string) => {
+      const clientConfig = { service: { namespace: "default", name, path } };
+      const common = { sideEffects: "None", admissionReviewVersions: ["v1"] };
+      const webhooks = [{ name: "mpod.kb.io", clientConfig, ...common }];
+      const metadata = { name: `${name}-mutating-webhook-configuration` };
+      await client.create(MUTATING_WEBHOOK_CONFIGURATIONS, { ...head, metadata, webhooks } as KubeObject);
+      return metadata;
+    };
+    await generated("cnpg", "/mutate-postgresql-cnpg-io-v1-cluster");
+    const predecessor = await generated("old", "/mutate-core-v1-pod");
+    const blocked = await migrate("--apply", "--evict");
+    expect([blocked.code, blocked.output]).toEqual([2, expect.stringContaining(`${predecessor.name} would rewrite`)]);
+    expect(blocked.output).not.toContain("cnpg");
+    await client.delete(MUTATING_WEBHOOK_CONFIGURATIONS, predecessor);
     const done = await migrate("--apply", "--evict");
     expect([done.code, done.output]).toEqual([
       0,

@@ -64,7 +64,7 @@ export type Secret = KubeObject & { type?: string; data?: Record<string, string>
 
 /** `caBundle` is base64 of PEM. */
 export type MutatingWebhookConfiguration = KubeObject & {
-  webhooks?: { name: string; clientConfig?: { url?: string; caBundle?: string } }[];
+  webhooks?: { name: string; clientConfig?: { url?: string; caBundle?: string; service?: { path?: string } } }[];
 };
 
 /** https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/lease-v1/ (times: RFC 3339 with microseconds) */

@@ -49,6 +49,12 @@ describe("the authority", () => {
     expect(whyNewAuthority(readPair(undefined, first.key), LIFETIMES, START)).toBe("tls.crt or tls.key is missing");
   });
 
+  it("is replaced when whoever made it had a clock that was ahead: nobody could use it for as long", async () => {
+    const early = await authorityAt(after(40 * DAY));
+    expect(why(START, early)).toBe("not valid yet");
+    expect(why(after(40 * DAY - 240_000), early)).toBeUndefined();
+  });
+
   it("remembers when it was made, to the second", () => {
     expect(createdAt(certificateOf(first))).toBe(START.getTime());
   });
@@ -100,6 +106,11 @@ describe("a serving certificate", () => {
   it("is renewed in time, and at once when it is too late", () => {
     expect(why(after(61 * DAY))).toEqual({ reason: "ends soon", urgent: false });
     expect(why(after(91 * DAY))).toEqual({ reason: "expired", urgent: true });
+  });
+
+  it("is replaced at once when whoever made it had a clock that was ahead", () => {
+    expect(why(after(-20 * DAY))).toEqual({ reason: "not valid yet", urgent: true });
+    expect(why(after(-240_000))).toBeUndefined();
   });
 
   it("follows its authority without haste, since the one before is still trusted", () => {

@@ -38,6 +38,7 @@ export function whyNewAuthority(
 ): string | undefined {
   if ("problem" in pair) return pair.problem;
   if (!pair.leaf.ca) return "no certificate authority";
+  if (isEarly(pair.leaf, now)) return "not valid yet";
   return endOf(pair.leaf) - now.getTime() < lifetimes.duration ? "ends soon" : undefined;
 }
 
@@ -82,6 +83,7 @@ export function whyNewServing({ pair, dnsNames, trusted, lifetimes, now }: Servi
   const { leaf } = pair;
   const left = endOf(leaf) - now.getTime();
   if (left <= 0) return { reason: "expired", urgent: true };
+  if (isEarly(leaf, now)) return { reason: "not valid yet", urgent: true };
   const signer = trusted.findIndex((authority) => isSignedBy(leaf, authority));
   if (signer < 0) return { reason: "signed by an authority that is not trusted", urgent: true };
   const names = dnsNames.toSorted((a, b) => a.localeCompare(b));
@@ -107,6 +109,11 @@ export function authorityTimes(
 ): number[] {
   const replaced = endOf(signing) - lifetimes.duration;
   return trusted.length > 1 ? [replaced, createdAt(signing) + lifetimes.duration] : [replaced];
+}
+
+/** Made by a leader whose clock was ahead by more than certificates are backdated: until then nobody would accept it. */
+function isEarly(certificate: X509Certificate, now: Date): boolean {
+  return certificate.validFromDate.getTime() > now.getTime();
 }
 
 function endOf(certificate: X509Certificate): number {

@@ -14,6 +14,7 @@ import {
   type Resource,
   STATEFUL_SETS,
 } from "@cache-registry/kube/resource";
+import type { MutatingWebhookConfiguration } from "@cache-registry/kube/workloads";
 import { convertRecord } from "./old-record.ts";
 import type { OldRecord, Predecessor } from "./predecessors.ts";
 
@@ -50,14 +51,21 @@ const TEMPLATED = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS] as readon
 export async function migrateFrom(old: Predecessor, deps: MigrationDeps): Promise<Migration> {
   const { client } = deps;
   const configurations = await client.list(MUTATING_WEBHOOK_CONFIGURATIONS);
-  const names = configurations.items.map(({ metadata }) => metadata.name);
   return {
     ...(await takeRecords(old, deps)),
     namespaces: await labelNamespaces(old, deps),
     templates: await labelledTemplates(old, deps),
     pods: await rewrittenPods(old, client),
-    webhooks: names.filter((name) => name.includes(old.webhook)),
+    webhooks: configurations.items.filter((one) => isWebhookOf(old, one)).map(({ metadata }) => metadata.name),
   };
+}
+
+function isWebhookOf(old: Predecessor, { metadata, webhooks = [] }: MutatingWebhookConfiguration): boolean {
+  if (!metadata.name.includes(old.webhook)) return false;
+  return (
+    old.webhookPath === undefined ||
+    webhooks.some(({ clientConfig }) => clientConfig?.service?.path === old.webhookPath)
+  );
 }
 
 async function takeRecords(

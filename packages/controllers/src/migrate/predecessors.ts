@@ -14,6 +14,8 @@ export type Predecessor = {
   readonly policyLabel: string | undefined;
   /** Its webhook configuration has this in its name. */
   readonly webhook: string;
+  /** Where that name is no proof: the path that its webhook is called at. */
+  readonly webhookPath?: string;
 };
 
 const cachedImages = (group: string): Resource<OldRecord> => ({
@@ -38,6 +40,8 @@ export const PREDECESSORS: readonly Predecessor[] = [
     podLabel: ["dcr-images-rewritten", "true"],
     policyLabel: undefined,
     // Its chart has our name; its object is called mutating-webhook-configuration, with the release in front.
+    // So are those of many operators: kubebuilder makes such names.
     webhook: "mutating-webhook-configuration",
+    webhookPath: "/mutate-core-v1-pod",
   },
 ];
