@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { render } from "./helm.ts";
-import type { Manifest, Manifests, PodSpec, Service } from "./manifests.ts";
-import { EXTERNAL_REGISTRY } from "./value-sets.ts";
+import { COMPONENTS, type Component, type Manifest, type Manifests, type PodSpec, type Service } from "./manifests.ts";
+import { EXTERNAL_REGISTRY, HIGHLY_AVAILABLE } from "./value-sets.ts";
 
 interface Spec extends Manifest {
   readonly spec: Record<string, unknown>;
@@ -63,6 +63,20 @@ describe("the registry's Services", () => {
       { nodePort: 30001 },
       { nodePort: 30002 },
     ]);
+  });
+
+  it("with IPv6: every component listens on it, or probes and Services would find nobody", async () => {
+    for (const ipFamilies of [["IPv6"], ["IPv4", "IPv6"]]) {
+      const values = { ...HIGHLY_AVAILABLE, proxy: { hostNetwork: false } };
+      const registry = { ...HIGHLY_AVAILABLE.registry, service: { ipFamilies } };
+      const manifests = await render({ values: { ...values, registry } });
+      const config = (component: Component) => JSON.stringify(manifests.config(component));
+      for (const component of COMPONENTS) expect(config(component)).not.toContain("0.0.0.0");
+      const listen = { host: "::", port: 5000 };
+      expect(manifests.config("registry")).toMatchObject({ listen, management: { host: "::" } });
+      expect(manifests.config("registry")).toMatchObject({ replica: { listen: { host: "::", port: 5001 } } });
+      expect(manifests.config("proxy")).toMatchObject({ listen: { hosts: ["::"] }, management: { host: "::" } });
+    }
   });
 
   it("with IPv6 first: addresses in URLs have brackets", async () => {

@@ -9,7 +9,7 @@
 {{- end }}
 
 {{- define "cache-registry.controllers.config" -}}
-management: { host: 0.0.0.0, port: 8083 }
+management: { host: {{ include "cache-registry.anyAddress" . }}, port: 8083 }
 mode: {{ .Values.mode }}
 endpoint: {{ .Values.endpoint }}
 registry:

@@ -15,9 +15,9 @@ listen:
   # an update starts the next one beside this one, and a probe may have been answered by the wrong of the two
   handover: 10s
   {{- else }}
-  hosts: ["0.0.0.0"]
+  hosts: [{{ include "cache-registry.anyAddress" . }}]
   {{- end }}
-management: { host: 0.0.0.0, port: 8084 }
+management: { host: {{ include "cache-registry.anyAddress" . }}, port: 8084 }
 registry:
   url: {{ include "cache-registry.registry.url" . | quote }}
   connectTimeout: {{ .Values.proxy.connectTimeout | quote }}

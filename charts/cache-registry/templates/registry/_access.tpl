@@ -50,6 +50,11 @@ ipFamilies: {{ toJson . }}
 {{- end }}
 {{- end }}
 
+{{- /* Every address of a pod. :: stands for those of IPv4 too, but is only used where IPv6 is asked for: a node may lack it. */}}
+{{- define "cache-registry.anyAddress" -}}
+{{ has "IPv6" .Values.registry.service.ipFamilies | ternary "::" "0.0.0.0" | quote }}
+{{- end }}
+
 {{- /* Where controllers and proxies reach the registry: this release's or another cluster's. */}}
 {{- define "cache-registry.registry.managementUrl" -}}
 {{- if .Values.registry.enabled -}}

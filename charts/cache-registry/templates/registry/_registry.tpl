@@ -2,13 +2,13 @@
 {{- $registry := .Values.registry -}}
 {{- $stores := include "cache-registry.registry.stores" . | fromYaml -}}
 listen:
-  host: 0.0.0.0
+  host: {{ include "cache-registry.anyAddress" . }}
   port: 5000
   {{- if $registry.tls.enabled }}
   tls: { certFile: /etc/cache-registry/tls/tls.crt, keyFile: /etc/cache-registry/tls/tls.key }
   {{- end }}
 management:
-  host: 0.0.0.0
+  host: {{ include "cache-registry.anyAddress" . }}
   port: 8081
   tokenFile: /etc/cache-registry/management/token
   {{- if include "cache-registry.registry.managementTls" . }}
@@ -20,7 +20,7 @@ storage:
 replica:
   # each replica's own, by its environment
   address: http://127.0.0.1:5001
-  listen: { port: 5001 }
+  listen: { host: {{ include "cache-registry.anyAddress" . }}, port: 5001 }
   tokenFile: /etc/cache-registry/replica/token
 {{- end }}
 {{- with include "cache-registry.upstreams" (dict "root" . "trusted" true) }}

@@ -1,9 +1,9 @@
 {{- define "cache-registry.webhook.config" -}}
 listen:
-  host: 0.0.0.0
+  host: {{ include "cache-registry.anyAddress" . }}
   port: 8443
   tls: { certFile: /etc/cache-registry/tls/tls.crt, keyFile: /etc/cache-registry/tls/tls.key }
-management: { host: 0.0.0.0, port: 8082 }
+management: { host: {{ include "cache-registry.anyAddress" . }}, port: 8082 }
 mode: {{ .Values.mode }}
 endpoint: {{ .Values.endpoint }}
 {{- with .Values.upstreams }}
