@@ -74,6 +74,15 @@ describe("mode mirror", () => {
     expect(config.hostsToml.enabled).toBe(false);
   });
 
+  it("says itself whether it writes, so that an upgrade after an uninstallation that failed sets it right again", async () => {
+    const envIn = async (enabled: boolean) => {
+      const manifests = await render({ values: { mode: "mirror", proxy: { hostsToml: { enabled } } } });
+      return manifests.pod("proxy").initContainers?.[0]?.env;
+    };
+    expect(await envIn(true)).toEqual([{ name: OFF.name, value: "true" }]);
+    expect(await envIn(false)).toEqual([OFF]);
+  });
+
   it("is the only one that touches the node's files", async () => {
     const pod = (await render()).pod("proxy");
     expect(pod.initContainers).toBeUndefined();

@@ -91,6 +91,9 @@ log:
   imagePullPolicy: {{ include "cache-registry.imagePullPolicy" $proxy }}
   command: {{ include "cache-registry.proxy.command" . | fromJsonArray | toJson }}
   args: [proxy, --config, /etc/cache-registry/config/config.yaml, --write-hosts-toml]
+  env:
+    # Whoever uninstalls changes it on the cluster, and an upgrade only sets right again what is written here.
+    - { name: CREG_HOSTSTOML__ENABLED, value: {{ .Values.proxy.hostsToml.enabled | toString | quote }} }
   resources:
     {{- toYaml .Values.proxy.resources | nindent 4 }}
   securityContext:
