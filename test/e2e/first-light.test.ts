@@ -7,6 +7,7 @@ import { admission } from "./chapters/admission.ts";
 import { certificate } from "./chapters/certificate.ts";
 import { coldPull } from "./chapters/cold-pull.ts";
 import { containerd } from "./chapters/containerd.ts";
+import { documents } from "./chapters/documents.ts";
 import { expiry } from "./chapters/expiry.ts";
 import { outage } from "./chapters/outage.ts";
 import { privileges } from "./chapters/privileges.ts";
@@ -45,6 +46,9 @@ describe("containerd and the registry without the proxy", () => {
 });
 describe("certificate", () => {
   certificate(scene);
+});
+describe("the commands of the README", () => {
+  documents(scene);
 });
 describe("uninstall, and another release under another name", () => {
   uninstall(scene);
