@@ -68,7 +68,7 @@ const HERE: readonly Here[] = [
   {
     begins: "npx cache-registry export --config registry.yaml --images",
     place: "outside",
-    says: /nginx:1\.27[^]*app:v1/,
+    says: /nginx:1\.27\s+quay\.io/,
   },
   {
     begins: "npx cache-registry export --config registry.yaml --used",
