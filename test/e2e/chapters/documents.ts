@@ -20,7 +20,7 @@ export function documents(scene: () => Scene): void {
     const [, column = "", value = ""] = /^([A-Z]+) (\w+):/.exec(readmeCommand(list).comment) ?? [];
     await eventually(async () => {
       const [header = "", ...rows] = (await typeReadme(scene(), list)).split("\n");
-      const row = rows.find((line) => line.includes("docker.io/library/busybox")) ?? "";
+      const row = rows.find((line) => line.includes("busybox")) ?? "";
       expect(row.slice(header.indexOf(column)).split(" ")[0], header).toBe(value);
     }, 30_000);
     await scene().deletePod("try-cache");
