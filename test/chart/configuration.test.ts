@@ -124,9 +124,18 @@ describe("the webhook's configuration", () => {
 
 it("the webhook knows for which upstreams the registry has credentials", async () => {
   const credentials = { existingSecret: "ecr" };
-  const upstreams = [UPSTREAM, { registry: "1.dkr.ecr.eu-west-1.amazonaws.com", credentials }, { registry: "gcr.io" }];
+  const upstreams = [
+    UPSTREAM,
+    { registry: "1.dkr.ecr.eu-west-1.amazonaws.com", credentials },
+    { registry: "gcr.io" },
+    // other projects there are the nodes' to pull
+    { registry: "x.pkg.dev", credentials: [{ prefix: "project/images", ...credentials }] },
+  ];
   const manifests = await render({ values: { upstreams }, arguments: ["--skip-schema-validation"] });
-  expect(manifests.config("webhook").registriesWithCredentials).toEqual(["1.dkr.ecr.eu-west-1.amazonaws.com"]);
+  expect(manifests.config("webhook").registriesWithCredentials).toEqual([
+    "1.dkr.ecr.eu-west-1.amazonaws.com",
+    "x.pkg.dev/project/images",
+  ]);
   expect((await render()).config("webhook")).not.toHaveProperty("registriesWithCredentials");
 });
 

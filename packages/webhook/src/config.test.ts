@@ -53,6 +53,7 @@ it.each([
   ["owners", { owners: { allow: ["ReplicaSet"] } }],
   ["owners", { owners: { allow: ["apps/v1/ReplicaSet"] } }],
   ["registriesWithCredentials", { registriesWithCredentials: ["https://ghcr.io"] }],
+  ["registriesWithCredentials", { registriesWithCredentials: ["ghcr.io/Team"] }],
   ["clusterStateFile", { clusterStateFile: "" }],
   ["optIn", { optIn: "namespace" }],
   ["dryRun", { dryRun: "yes" }],

@@ -10,10 +10,12 @@ import {
   shutdownSchema,
 } from "@cache-registry/runtime/config-types";
 import { z } from "zod";
-import { isImagePattern } from "./eligibility/image-pattern.ts";
+import { isImagePattern, isImagePrefix } from "./eligibility/image-pattern.ts";
 
 const PATTERN_HINT =
   "a registry such as gcr.io or *.gcr.io, or registry/repository such as docker.io/library/*; * stands for any text";
+
+const PREFIX_HINT = "a registry such as ghcr.io, or one with the beginning of repositories such as ghcr.io/team";
 
 function patterns(defaults: readonly string[]) {
   const pattern = z.string().refine(isImagePattern, { error: `expected ${PATTERN_HINT}` });
@@ -60,10 +62,11 @@ export const WebhookConfig = z.strictObject({
       "Upstreams that the registry lists: a name without a dot, such as harbor:5000, is rewritten only when listed",
     ),
   registriesWithCredentials: z
-    .array(registryName())
-    .prefault([])
+    .array(z.string().refine(isImagePrefix, { error: `expected ${PREFIX_HINT}` }))
+    .default([])
+    .meta({ allowed: `a list, each ${PREFIX_HINT}` })
     .describe(
-      "Upstreams for which the registry holds credentials: rewritten although they are in images.nodeCredentials",
+      "Upstreams for which the registry holds credentials, or repositories there: rewritten although they are in images.nodeCredentials",
     ),
   clusterStateFile: filePath()
     .optional()

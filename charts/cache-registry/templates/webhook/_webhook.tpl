@@ -14,7 +14,11 @@ registries:
 {{- end }}
 clusterStateFile: /etc/cache-registry/cluster-state/state.json
 {{- $withCredentials := list }}
-{{- range .Values.upstreams }}{{ if .credentials }}{{ $withCredentials = append $withCredentials .registry }}{{ end }}{{ end }}
+{{- range $upstream := .Values.upstreams }}{{ if .credentials -}}
+{{- range kindIs "slice" .credentials | ternary .credentials (list .credentials) -}}
+{{- $withCredentials = append $withCredentials (list $upstream.registry .prefix | compact | join "/") -}}
+{{- end -}}
+{{- end }}{{ end }}
 {{- with $withCredentials }}
 registriesWithCredentials:
   {{- toYaml . | nindent 2 }}

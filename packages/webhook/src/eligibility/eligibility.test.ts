@@ -158,6 +158,16 @@ describe("imageEligibility", () => {
     expect(judge(image, secrets, share)).toContain("localhost:7439");
   });
 
+  it("rewrites of a registry with credentials of the nodes only the repositories that an upstream's credentials are for", () => {
+    const keys = { registriesWithCredentials: ["EU.gcr.io/team/x", "eu.gcr.io/y"] };
+    expect(judge("eu.gcr.io/team/x", {}, keys)).toContain("localhost:7439");
+    expect(judge("eu.gcr.io/team/x/app", {}, keys)).toContain("localhost:7439");
+    expect(judge("eu.gcr.io/y/app", {}, keys)).toContain("localhost:7439");
+    expect(judge("eu.gcr.io/team/xy", {}, keys)).toBe("private");
+    expect(judge("eu.gcr.io/team", {}, keys)).toBe("private");
+    expect(judge("us.gcr.io/y/app", {}, keys)).toBe("private");
+  });
+
   it("follows images.allow and images.deny", () => {
     const keys = { images: { allow: ["docker.io", "ghcr.io"], deny: ["docker.io/library/*"] } };
     expect(judge("nginx", {}, keys)).toBe("denied");

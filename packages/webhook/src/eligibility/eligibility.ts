@@ -137,7 +137,7 @@ const IMAGE_CHECKS: readonly Check<ImageSubject, SkipReason>[] = [
         ? undefined
         : { reason: "private", message: "the pod has pull secrets" };
     }
-    return rules.hasNodeCredentials(reference) && !rules.registriesWithCredentials.has(reference.registry)
+    return rules.hasNodeCredentials(reference) && !rules.hasUpstreamCredentials(reference)
       ? { reason: "private", message: "matches images.nodeCredentials" }
       : undefined;
   },

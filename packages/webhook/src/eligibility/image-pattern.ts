@@ -1,4 +1,5 @@
 import { type ImageReference, looksLikeRegistry, normalizeRegistry } from "@cache-registry/core/image-reference";
+import { isRepositoryName } from "@cache-registry/core/repository-name";
 
 /**
  * Patterns for images. One without `/` is compared with the registry (`*.gcr.io`, `harbor.local:5000`), one with `/` with
@@ -17,6 +18,25 @@ export function isImagePattern(pattern: string): boolean {
 export function createImageMatcher(patterns: readonly string[]): ImageMatcher {
   const globs = patterns.map(compile);
   return (reference) => globs.some((matches) => matches(reference));
+}
+
+/** A registry, or a registry and the first whole components of repositories: `ghcr.io`, `ghcr.io/team`. */
+export function isImagePrefix(text: string): boolean {
+  const [host = "", ...path] = text.split("/");
+  return normalizeRegistry(host) !== undefined && (path.length === 0 || isRepositoryName(path.join("/")));
+}
+
+/** As credentials of an upstream are found: by whole components. */
+export function createPrefixMatcher(prefixes: readonly string[]): ImageMatcher {
+  const wanted = prefixes.map((prefix) => {
+    const [host = "", ...path] = prefix.split("/");
+    return { registry: normalizeRegistry(host), path: path.join("/") };
+  });
+  return ({ registry, repository }) =>
+    wanted.some((one) => {
+      const inside = one.path === "" || repository === one.path || repository.startsWith(`${one.path}/`);
+      return one.registry === registry && inside;
+    });
 }
 
 function compile(pattern: string): ImageMatcher {

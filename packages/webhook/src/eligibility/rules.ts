@@ -1,5 +1,5 @@
 import type { WebhookConfig } from "../config.ts";
-import { createImageMatcher, type ImageMatcher } from "./image-pattern.ts";
+import { createImageMatcher, createPrefixMatcher, type ImageMatcher } from "./image-pattern.ts";
 
 /** What the configuration says about eligibility, compiled once. */
 export type EligibilityRules = {
@@ -8,8 +8,8 @@ export type EligibilityRules = {
   readonly owners: ReadonlySet<string>;
   /** Upstreams that the registry lists. */
   readonly registries: ReadonlySet<string>;
-  /** Of these the registry itself holds credentials. */
-  readonly registriesWithCredentials: ReadonlySet<string>;
+  /** For these the registry itself holds credentials. */
+  readonly hasUpstreamCredentials: ImageMatcher;
   readonly isAllowed: ImageMatcher;
   readonly isDenied: ImageMatcher;
   readonly isPublic: ImageMatcher;
@@ -27,7 +27,7 @@ export function createEligibilityRules(config: WebhookConfig): EligibilityRules 
     endpoint: config.endpoint,
     owners: new Set(config.owners.allow),
     registries: new Set(config.registries),
-    registriesWithCredentials: new Set(config.registriesWithCredentials),
+    hasUpstreamCredentials: createPrefixMatcher(config.registriesWithCredentials),
     isAllowed: images.allow.length === 0 ? () => true : createImageMatcher(images.allow),
     isDenied: createImageMatcher(images.deny),
     isPublic: createImageMatcher(images.public),
