@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import type { RequestOptions } from "node:https";
+import { delimiter, join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
 
 type TlsOptions = Pick<RequestOptions, "ca" | "cert" | "key" | "passphrase" | "rejectUnauthorized" | "servername">;
@@ -23,7 +25,7 @@ export interface ConnectionSource {
 const MAX_AGE = 60_000;
 
 /**
- * KUBECONFIG (or ~/.kube/config) when set, else the service account of the pod. Service account tokens live for an hour,
+ * KUBECONFIG, which may be a list, when set; else the service account of the pod, else ~/.kube/config. Service account tokens live for an hour,
  * client certificates are rotated: both are read again once a minute.
  * @throws Error when there is neither
  */
@@ -53,10 +55,34 @@ export function createConnectionSource(env: Readonly<Record<string, string | und
 
 function load(env: Readonly<Record<string, string | undefined>>): KubeConfig {
   const config = new KubeConfig();
-  if (env.KUBECONFIG) config.loadFromFile(env.KUBECONFIG);
-  else if (env.KUBERNETES_SERVICE_HOST) config.loadFromCluster();
+  const files = filesOf(env);
+  const [first, ...others] = files;
+  if (first !== undefined) {
+    config.loadFromFile(first);
+    // The first that has a current context says which.
+    for (const file of others) config.mergeConfig(loadedFrom(file), Boolean(config.currentContext));
+  } else if (env.KUBERNETES_SERVICE_HOST) config.loadFromCluster();
   else throw new Error("no API server: set KUBECONFIG, or run in a pod with a service account token");
   if (!config.getCurrentCluster()) throw new Error("the kubeconfig has no current context with a cluster");
+  return config;
+}
+
+/** As kubectl reads them: of several those that are not there are left out. */
+function filesOf({ KUBECONFIG, KUBERNETES_SERVICE_HOST, HOME, USERPROFILE }: NodeJS.ProcessEnv): string[] {
+  const listed = (KUBECONFIG ?? "").split(delimiter).filter((file) => file !== "");
+  if (listed.length > 1) {
+    const there = listed.filter((file) => existsSync(file));
+    return there.length > 0 ? there : listed;
+  }
+  if (listed.length > 0 || KUBERNETES_SERVICE_HOST) return listed;
+  const home = HOME || USERPROFILE;
+  const usual = home && join(home, ".kube", "config");
+  return usual && existsSync(usual) ? [usual] : [];
+}
+
+function loadedFrom(file: string): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromFile(file);
   return config;
 }
 

@@ -1,8 +1,9 @@
 import { DEFAULT_ENDPOINT, MANAGED_LABEL } from "@cache-registry/core/labels";
-import { createClient, type KubeClient } from "@cache-registry/kube/client";
+import type { KubeClient } from "@cache-registry/kube/client";
 import type { Pod } from "@cache-registry/kube/workloads";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
+import { withCommandClient } from "../uninstall/command-client.ts";
 import { restorePods } from "../uninstall/restore-pods.ts";
 import { type Migration, migrateFrom } from "./migrate.ts";
 import { PREDECESSORS } from "./predecessors.ts";
@@ -31,14 +32,10 @@ export async function runMigrate({ env, values = {} }: CommandOptions): Promise<
   const timeout = duration().safeParse(values.timeout ?? "10m");
   if (!timeout.success) problems.push("--timeout: expected a duration such as 10m");
   if (problems.length > 0) throw new ConfigError(problems, "the command line");
-  const client = createClient({ env, userAgent: "cache-registry-migrate" });
-  try {
-    const wishes = { apply: values.apply === true, evict: values.evict === true };
-    const limits = { registries: new Set(registries), timeout: timeout.data ?? 10 * MINUTES };
-    process.exitCode = await migrate(client, { ...wishes, ...limits });
-  } finally {
-    client.close();
-  }
+  const wishes = { apply: values.apply === true, evict: values.evict === true };
+  const limits = { registries: new Set(registries), timeout: timeout.data ?? 10 * MINUTES };
+  const userAgent = "cache-registry-migrate";
+  process.exitCode = await withCommandClient({ env, userAgent }, (client) => migrate(client, { ...wishes, ...limits }));
 }
 
 type Wishes = {

@@ -1,9 +1,10 @@
 import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
-import { createClient, type KubeClient } from "@cache-registry/kube/client";
+import type { KubeClient } from "@cache-registry/kube/client";
 import { sleep } from "@cache-registry/runtime/backoff";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import type { z } from "zod";
+import { withCommandClient } from "./command-client.ts";
 import { deleteLeftovers, deleteWebhooks, othersAt, webhookConfigurations } from "./leftovers.ts";
 import { restoreNodeFiles } from "./node-files.ts";
 import { type RestoreProgress, restorePods } from "./restore-pods.ts";
@@ -40,16 +41,14 @@ const SHOWN = 20;
  */
 export async function runRestore({ env, values = {} }: CommandOptions): Promise<void> {
   const wishes = wishesOf(values);
-  const client = createClient({ env, userAgent: "cache-registry-restore" });
   const signal = interruption();
   try {
-    process.exitCode = await restore(client, wishes, signal);
+    const userAgent = "cache-registry-restore";
+    process.exitCode = await withCommandClient({ env, userAgent }, (client) => restore(client, wishes, signal));
   } catch (error) {
     if (!signal.aborted) throw error;
     say("interrupted: the same command goes on from here");
     process.exitCode = EXIT_INTERRUPTED;
-  } finally {
-    client.close();
   }
 }
 
