@@ -53,6 +53,18 @@ describe("a review", () => {
     ]);
   });
 
+  it("of a pod with thousands of images, or one whose name never ends, writes a short line", () => {
+    const { review, lines } = setUp();
+    const containers = Array.from({ length: 5_000 }, (_, index) => ({
+      name: `c${index}`,
+      image: `NOT/${"x".repeat(500)}`,
+    }));
+    const metadata = { name: "n".repeat(100_000), generateName: "g".repeat(100_000) };
+    expect(review({ object: testPod({ metadata, spec: { containers } }) }).response.allowed).toBe(true);
+    expect(JSON.stringify(lines).length).toBeLessThan(16_000);
+    expect(lines).toMatchObject([{ outcome: "patched", skipped: expect.any(Array), skippedInAll: 5_000 }]);
+  });
+
   it("is the same for a dry run of the API server", () => {
     const { review } = setUp();
     expect(review({ dryRun: true })).toEqual(review());

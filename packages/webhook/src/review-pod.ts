@@ -121,6 +121,10 @@ function createRecorder({ logReviews, logger, metrics }: ReviewerDeps) {
   };
 }
 
+/** Whoever may create a pod may write megabytes into it, and be refused only afterwards. */
+const MAX_LOGGED_IMAGES = 20;
+const MAX_LOGGED_LENGTH = 300;
+
 /** The fields of the log line. Values that users control stay values: the message is constant. */
 function describe(request: AdmissionRequest, { outcome, verdicts, why }: Review): Record<string, unknown> {
   const metadata = Pod.shape.metadata.safeParse(
@@ -128,18 +132,23 @@ function describe(request: AdmissionRequest, { outcome, verdicts, why }: Review)
   );
   const skipped = verdicts.flatMap((verdict) =>
     verdict.result === "skipped"
-      ? [{ container: verdict.key, image: verdict.image, reason: verdict.reason, why: verdict.message }]
+      ? [{ container: cut(verdict.key), image: cut(verdict.image), reason: verdict.reason, why: cut(verdict.message) }]
       : [],
   );
   return {
     outcome,
     namespace: request.namespace,
-    name: request.name || metadata.data?.name,
-    generateName: metadata.data?.generateName,
+    name: cut(request.name || metadata.data?.name),
+    generateName: cut(metadata.data?.generateName),
     operation: request.operation,
     resource: [request.resource.resource, request.subResource].filter(Boolean).join("/"),
     rewritten: verdicts.filter((verdict) => verdict.result === "rewritten").length,
-    ...(skipped.length > 0 ? { skipped } : {}),
+    ...(skipped.length > 0 ? { skipped: skipped.slice(0, MAX_LOGGED_IMAGES) } : {}),
+    ...(skipped.length > MAX_LOGGED_IMAGES ? { skippedInAll: skipped.length } : {}),
     ...(why === undefined ? {} : { why }),
   };
+}
+
+function cut(text: string | undefined): string | undefined {
+  return text?.slice(0, MAX_LOGGED_LENGTH);
 }
