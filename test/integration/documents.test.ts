@@ -6,9 +6,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SKIP_REASONS } from "../../packages/webhook/src/eligibility/eligibility.ts";
 import { type Command, commandsOf } from "../support/document-commands.ts";
 import { type DocumentScene, openDocumentScene, type Place } from "../support/document-scene.ts";
-import { documents, ROOT } from "../support/documents.ts";
+import { documents, ROOT, readDocument } from "../support/documents.ts";
+import { eventually } from "../support/eventually.ts";
 
 interface Here {
   /** How the command begins. */
@@ -43,6 +45,24 @@ async function authorization() {
 async function images(owner: string): Promise<unknown> {
   const headers = await authorization();
   return (await fetch(`${scene.inside.management}/api/v1/images?owner=${owner}`, { headers })).json();
+}
+
+/** What kube-image-keeper v1 leaves: its definitions, and an object that nobody finishes. */
+async function leavePredecessor(): Promise<void> {
+  const definitionOf = (plural: string, kind: string) => ({
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.kuik.enix.io` },
+    spec: {
+      group: "kuik.enix.io",
+      scope: "Cluster",
+      names: { plural, kind },
+      versions: [{ name: "v1alpha1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object" } } }],
+    },
+  });
+  await scene.apply(definitionOf("cachedimages", "CachedImage"), definitionOf("repositories", "Repository"));
+  const metadata = { name: "nginx", finalizers: ["kuik/finalizer"] };
+  await eventually(() => scene.apply({ apiVersion: "kuik.enix.io/v1alpha1", kind: "CachedImage", metadata }));
 }
 
 /** In the order in which they are run. */
@@ -121,6 +141,20 @@ const HERE: readonly Here[] = [
     place: "checkout",
     after: async () => expect(await kubectl("get", "crds", "-o", "name")).toBe(""),
   },
+  {
+    begins: "kubectl patch cachedimages.kuik.enix.io",
+    place: "checkout",
+    before: leavePredecessor,
+    after: async () =>
+      expect(await kubectl("get", "cachedimages.kuik.enix.io", "nginx", "-o", "jsonpath={.metadata.finalizers}")).toBe(
+        "",
+      ),
+  },
+  {
+    begins: "kubectl delete crd cachedimages.kuik.enix.io",
+    place: "checkout",
+    says: /"cachedimages.kuik.enix.io" deleted[^"]*\s.*"repositories.kuik.enix.io" deleted/,
+  },
 ];
 
 const ELSEWHERE: readonly Elsewhere[] = [
@@ -186,6 +220,11 @@ describe("the commands in our documents", () => {
     const text = readFileSync(join(ROOT, test), "utf8");
     for (const word of words) expect(text).toContain(word);
   });
+});
+
+it("the README knows every reason for which an image is left as it was", () => {
+  const rows = [...readDocument("README.md").matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, reason]) => reason);
+  expect(rows).toEqual(SKIP_REASONS);
 });
 
 describe("typed as they are", () => {

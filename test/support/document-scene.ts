@@ -31,6 +31,7 @@ export interface DocumentScene {
   type(command: string, place: Place): Promise<string>;
   /** A tool, without the reader's shell. */
   tool(name: string, ...args: readonly string[]): Promise<string>;
+  apply(...objects: readonly object[]): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -90,6 +91,7 @@ export async function openDocumentScene(): Promise<DocumentScene> {
     ["<your registry>", host],
     ["<repository>", "ours/cache-registry"],
     ["<tag>", "dev"],
+    ["<name>", "nginx"],
     ["127.0.0.1:5000", host],
     ["http://cache-registry-registry:8081", outside.management],
     ["http://registry:8081", inside.management],
@@ -110,6 +112,11 @@ export async function openDocumentScene(): Promise<DocumentScene> {
       return stdout + stderr;
     },
     tool: async (name, ...args) => (await run(join(bin, name), [...args], { env, cwd: checkout })).stdout.trim(),
+    async apply(...objects) {
+      const file = join(work, "objects.json");
+      await writeFile(file, JSON.stringify({ apiVersion: "v1", kind: "List", items: objects }));
+      await run(tools.kubectl ?? "kubectl", ["apply", "-f", file], { env });
+    },
     async dispose() {
       await Promise.all([outside.dispose(), inside.dispose(), upstream.dispose(), api.stop()]);
       await rm(work, { recursive: true, force: true });
