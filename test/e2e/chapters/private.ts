@@ -39,6 +39,21 @@ export function privateImages(scene: () => Scene): void {
         privateImages: { mode: "share", namespaces: ["shared"] },
       },
     });
+    // Whatever else the chapters before and this upgrade have stirred up: the webhook knows the namespace and trusts the cache.
+    const probe = JSON.stringify(pod("probe", "vault/app:1", { spec: { imagePullSecrets: PULL_SECRETS } }));
+    const dryRun = [
+      "-n",
+      "shared",
+      "create",
+      "--dry-run=server",
+      "-f",
+      "-",
+      "-o",
+      "jsonpath={.spec.containers[0].image}",
+    ];
+    await waitUntil("private images to be rewritten", async () =>
+      (await stage.cluster.kubectl(dryRun, { input: probe })).startsWith("localhost:7439/") ? true : undefined,
+    );
     stage.upstream.reset();
     stage.upstream.refuse({
       status: 401,
