@@ -60,6 +60,10 @@ async function keepLogs({ cluster }: Stage, { name, namespace }: Pick<Release, "
       .catch(String);
     await writeFile(join(folder, `${component}.log`), text);
   }
+  for (const what of ["pods", "daemonsets,deployments,events"]) {
+    const text = await cluster.kubectl(["-n", namespace, "get", what, "-o", "yaml"]).catch(String);
+    await writeFile(join(folder, `${what.split(",")[0]}.yaml`), text);
+  }
 }
 
 type Values = Readonly<Record<string, unknown>>;

@@ -60,6 +60,8 @@ describe("upgrade", () => {
     const before = await pods();
     expect(before).toContain("Running");
 
+    // Nobody upgrades seconds after installing.
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
     stage.upstream.reset();
     const upgrading = scene().install({ values: VALUES });
     // Pods that are created while everything is being replaced.
