@@ -1,46 +1,23 @@
-import { manifestBytes } from "@cache-registry/registry-client/testing/scripted-registry";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type RunningProxy, startProxy } from "./testing/running-proxy.ts";
+import { inCache, inUpstream, MANIFEST, type NginxScene, startNginxScene } from "./testing/nginx-scene.ts";
 
-const MANIFEST = "/v2/docker.io/library/nginx/manifests/1.27";
-const inCache = manifestBytes("cache");
-const inUpstream = manifestBytes("upstream");
-
-let proxy: RunningProxy;
+let scene: NginxScene;
 
 beforeEach(async () => {
-  proxy = await startProxy();
-  proxy.cache.addManifest("docker.io/library/nginx", inCache, "1.27");
-  proxy.cache.addManifest("library/nginx", inCache, "1.27");
-  proxy.upstream.addManifest("library/nginx", inUpstream, "1.27");
+  scene = await startNginxScene();
 });
 
-afterEach(() => proxy.close());
-
-/** Who answered. */
-async function answeredBy(path = MANIFEST, headers: Record<string, string> = {}): Promise<string> {
-  const { status, body } = await proxy.ask(path, { headers });
-  if (body.equals(inCache)) return "cache";
-  if (body.equals(inUpstream)) return "upstream";
-  return String(status);
-}
-
-function cacheAnswers(status: number, headers: Record<string, string> = {}): void {
-  proxy.cache.intercept = (_request, response) => {
-    response.writeHead(status, headers).end(JSON.stringify({ errors: [] }));
-    return true;
-  };
-}
+afterEach(() => scene.proxy.close());
 
 describe("the table", () => {
   it("the cache is asked first, and its answer is passed on as it is", async () => {
-    proxy.cache.intercept = (_request, response) => {
+    scene.proxy.cache.intercept = (_request, response) => {
       response.setHeader("warning", '299 - "stale"');
       response.setHeader("connection", "close, x-hop");
       response.setHeader("x-hop", "1");
       return false;
     };
-    const { status, headers, body } = await proxy.ask(MANIFEST, { headers: { accept: "a/b", cookie: "secret" } });
+    const { status, headers, body } = await scene.proxy.ask(MANIFEST, { headers: { accept: "a/b", cookie: "secret" } });
     expect({ status, body: body.equals(inCache) }).toEqual({ status: 200, body: true });
     expect(headers).toMatchObject({
       "content-type": "application/vnd.oci.image.manifest.v1+json",
@@ -49,70 +26,70 @@ describe("the table", () => {
       warning: '299 - "stale"',
     });
     expect(headers["x-hop"]).toBeUndefined();
-    expect(proxy.cache.requests).toMatchObject([
+    expect(scene.proxy.cache.requests).toMatchObject([
       { url: MANIFEST, headers: { accept: "a/b", "accept-encoding": "identity" } },
     ]);
-    expect(proxy.cache.requests[0]?.headers.cookie).toBeUndefined();
-    expect(proxy.upstream.requests).toHaveLength(0);
+    expect(scene.proxy.cache.requests[0]?.headers.cookie).toBeUndefined();
+    expect(scene.proxy.upstream.requests).toHaveLength(0);
   });
 
   it.each([500, 502, 503, 504, 507, 429, 404])("%i from the cache leads to the upstream, once", async (status) => {
-    cacheAnswers(status);
-    expect(await answeredBy()).toBe("upstream");
-    expect(proxy.upstream.requests.map(({ url }) => url)).toEqual(["/v2/library/nginx/manifests/1.27"]);
-    expect(proxy.cache.requests).toHaveLength(1);
+    scene.cacheAnswers(status);
+    expect(await scene.answeredBy()).toBe("upstream");
+    expect(scene.proxy.upstream.requests.map(({ url }) => url)).toEqual(["/v2/library/nginx/manifests/1.27"]);
+    expect(scene.proxy.cache.requests).toHaveLength(1);
   });
 
   it.each([400, 401, 403, 405, 416])("%i from the cache is the answer", async (status) => {
-    cacheAnswers(status, { "www-authenticate": 'Basic realm="cache"' });
-    const reply = await proxy.ask(MANIFEST);
+    scene.cacheAnswers(status, { "www-authenticate": 'Basic realm="cache"' });
+    const reply = await scene.proxy.ask(MANIFEST);
     expect(reply.status).toBe(status);
     expect(reply.headers["www-authenticate"]).toBe('Basic realm="cache"');
-    expect(proxy.upstream.requests).toHaveLength(0);
+    expect(scene.proxy.upstream.requests).toHaveLength(0);
   });
 
   it("307 is passed on, not followed", async () => {
-    cacheAnswers(307, { location: "https://storage.example.com/x?signature=s" });
+    scene.cacheAnswers(307, { location: "https://storage.example.com/x?signature=s" });
     const digest = `sha256:${"0".repeat(64)}`;
-    const { status, headers } = await proxy.ask(`/v2/docker.io/library/nginx/blobs/${digest}`);
+    const { status, headers } = await scene.proxy.ask(`/v2/docker.io/library/nginx/blobs/${digest}`);
     expect({ status, location: headers.location }).toEqual({
       status: 307,
       location: "https://storage.example.com/x?signature=s",
     });
-    expect(proxy.upstream.requests).toHaveLength(0);
+    expect(scene.proxy.upstream.requests).toHaveLength(0);
   });
 
   it("a connection that breaks before the headers leads to the upstream", async () => {
-    proxy.cache.intercept = (request) => {
+    scene.proxy.cache.intercept = (request) => {
       request.socket.destroy();
       return true;
     };
-    expect(await answeredBy()).toBe("upstream");
+    expect(await scene.answeredBy()).toBe("upstream");
   });
 
   it("a manifest that is cut or wrong is taken from the upstream", async () => {
-    proxy.cache.intercept = (_request, response) => {
+    scene.proxy.cache.intercept = (_request, response) => {
       response.writeHead(200, { "content-length": 1000 }).write("{");
       setTimeout(() => response.destroy(), 20);
       return true;
     };
-    expect(await answeredBy()).toBe("upstream");
-    const digest = proxy.upstream.addManifest("library/nginx", inUpstream);
-    proxy.cache.intercept = (_request, response) => {
+    expect(await scene.answeredBy()).toBe("upstream");
+    const digest = scene.proxy.upstream.addManifest("library/nginx", inUpstream);
+    scene.proxy.cache.intercept = (_request, response) => {
       response.end("{}");
       return true;
     };
-    expect(await answeredBy(`/v2/docker.io/library/nginx/manifests/${digest}`)).toBe("upstream");
+    expect(await scene.answeredBy(`/v2/docker.io/library/nginx/manifests/${digest}`)).toBe("upstream");
   });
 
   it("HEAD goes the same way", async () => {
-    expect(await proxy.ask(MANIFEST, { method: "HEAD" })).toMatchObject({
+    expect(await scene.proxy.ask(MANIFEST, { method: "HEAD" })).toMatchObject({
       status: 200,
       headers: { "content-length": String(inCache.length) },
       body: Buffer.alloc(0),
     });
-    cacheAnswers(503);
-    expect(await proxy.ask(MANIFEST, { method: "HEAD" })).toMatchObject({
+    scene.cacheAnswers(503);
+    expect(await scene.proxy.ask(MANIFEST, { method: "HEAD" })).toMatchObject({
       status: 200,
       headers: {
         "content-length": String(inUpstream.length),
@@ -120,7 +97,7 @@ describe("the table", () => {
         "content-type": "application/vnd.oci.image.manifest.v1+json",
       },
     });
-    expect(proxy.upstream.requests.map(({ method }) => method)).toEqual(["HEAD"]);
+    expect(scene.proxy.upstream.requests.map(({ method }) => method)).toEqual(["HEAD"]);
   });
 
   it.each([
@@ -130,12 +107,12 @@ describe("the table", () => {
     [429, 429, "TOOMANYREQUESTS"],
     [500, 502, "UPSTREAM_FAILED"],
   ])("with the cache failing, the upstream's %i is %i %s", async (upstreamStatus, status, code) => {
-    cacheAnswers(503);
-    proxy.upstream.intercept = (_request, response) => {
+    scene.cacheAnswers(503);
+    scene.proxy.upstream.intercept = (_request, response) => {
       response.writeHead(upstreamStatus, { "retry-after": "5" }).end();
       return true;
     };
-    const reply = await proxy.ask(MANIFEST);
+    const reply = await scene.proxy.ask(MANIFEST);
     expect(reply.status).toBe(status);
     expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code }] });
     expect(reply.headers["retry-after"]).toBe(status === 429 ? "5" : undefined);
@@ -145,32 +122,32 @@ describe("the table", () => {
 describe("names", () => {
   it("in mirror mode the namespace goes on to the cache, and the path as it is to the upstream", async () => {
     const path = "/v2/library/nginx/manifests/1.27?ns=docker.io";
-    expect(await answeredBy(path)).toBe("cache");
-    expect(proxy.cache.requests[0]?.url).toBe(path);
-    cacheAnswers(404);
-    const reply = await proxy.ask(path);
+    expect(await scene.answeredBy(path)).toBe("cache");
+    expect(scene.proxy.cache.requests[0]?.url).toBe(path);
+    scene.cacheAnswers(404);
+    const reply = await scene.proxy.ask(path);
     expect(reply).toMatchObject({ status: 200, headers: { "oci-namespace": "docker.io" } });
-    expect(proxy.upstream.requests[0]?.url).toBe("/v2/library/nginx/manifests/1.27");
+    expect(scene.proxy.upstream.requests[0]?.url).toBe("/v2/library/nginx/manifests/1.27");
   });
 
   it("a namespace that is the proxy itself is ignored", async () => {
-    const { host } = new URL(proxy.url);
-    expect(await answeredBy(`${MANIFEST}?ns=${host}`)).toBe("cache");
-    expect(proxy.cache.requests[0]?.url).toBe(MANIFEST);
+    const { host } = new URL(scene.proxy.url);
+    expect(await scene.answeredBy(`${MANIFEST}?ns=${host}`)).toBe("cache");
+    expect(scene.proxy.cache.requests[0]?.url).toBe(MANIFEST);
   });
 
   it("a local repository is the cache's alone: 503 while that is down, its own answer otherwise", async () => {
-    proxy.cache.addManifest("team/app", inCache, "1");
-    expect(await answeredBy("/v2/team/app/manifests/1")).toBe("cache");
-    expect(await answeredBy("/v2/team/app/manifests/2")).toBe("404");
-    cacheAnswers(500);
-    expect(await answeredBy("/v2/team/app/manifests/1")).toBe("500");
-    await proxy.cache.stop();
-    const reply = await proxy.ask("/v2/team/app/manifests/1");
+    scene.proxy.cache.addManifest("team/app", inCache, "1");
+    expect(await scene.answeredBy("/v2/team/app/manifests/1")).toBe("cache");
+    expect(await scene.answeredBy("/v2/team/app/manifests/2")).toBe("404");
+    scene.cacheAnswers(500);
+    expect(await scene.answeredBy("/v2/team/app/manifests/1")).toBe("500");
+    await scene.proxy.cache.stop();
+    const reply = await scene.proxy.ask("/v2/team/app/manifests/1");
     expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
     expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code: "UNAVAILABLE" }] });
-    expect(proxy.upstream.requests).toHaveLength(0);
-    await proxy.cache.start();
+    expect(scene.proxy.upstream.requests).toHaveLength(0);
+    await scene.proxy.cache.start();
   });
 
   it.each([
@@ -189,59 +166,59 @@ describe("names", () => {
     ["/v2/library/nginx/manifests/%", 400],
     ["/metrics", 404],
   ])("%s is refused with %i, and nobody is asked", async (path, status) => {
-    const reply = await proxy.ask(path);
+    const reply = await scene.proxy.ask(path);
     expect(reply.status).toBe(status);
     expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code: expect.any(String) }] });
-    expect([...proxy.cache.requests, ...proxy.upstream.requests]).toHaveLength(0);
+    expect([...scene.proxy.cache.requests, ...scene.proxy.upstream.requests]).toHaveLength(0);
   });
 });
 
 describe("everything else", () => {
   it("/v2/ answers by itself", async () => {
-    await proxy.cache.stop();
-    expect(await proxy.ask("/v2/")).toMatchObject({
+    await scene.proxy.cache.stop();
+    expect(await scene.proxy.ask("/v2/")).toMatchObject({
       status: 200,
       headers: { "docker-distribution-api-version": "registry/2.0" },
     });
-    await proxy.cache.start();
+    await scene.proxy.cache.start();
   });
 
   it.each(["POST", "PUT", "PATCH", "DELETE"])("%s is 405", async (method) => {
-    const reply = await proxy.ask("/v2/team/app/blobs/uploads/", { method, headers: { "content-type": "a/b" } });
+    const reply = await scene.proxy.ask("/v2/team/app/blobs/uploads/", { method, headers: { "content-type": "a/b" } });
     expect(reply).toMatchObject({ status: 405, headers: { allow: "GET, HEAD" } });
     expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code: "UNSUPPORTED" }] });
-    expect(proxy.cache.requests).toHaveLength(0);
+    expect(scene.proxy.cache.requests).toHaveLength(0);
   });
 
   it("lists come from the cache", async () => {
-    proxy.cache.intercept = (_request, response) => {
+    scene.proxy.cache.intercept = (_request, response) => {
       response.writeHead(200, { "content-type": "application/json", link: "<x>; rel=next" }).end('{"tags":[]}');
       return true;
     };
-    const reply = await proxy.ask("/v2/team/app/tags/list?n=5&last=a");
+    const reply = await scene.proxy.ask("/v2/team/app/tags/list?n=5&last=a");
     expect(reply).toMatchObject({ status: 200, headers: { link: "<x>; rel=next" } });
-    expect(proxy.cache.requests[0]?.url).toBe("/v2/team/app/tags/list?n=5&last=a");
+    expect(scene.proxy.cache.requests[0]?.url).toBe("/v2/team/app/tags/list?n=5&last=a");
   });
 });
 
 describe("a cache that is down", () => {
   it("is not tried for each request, and is asked again soon after it is back", async () => {
-    await proxy.cache.stop();
-    expect(await Promise.all(Array.from({ length: 10 }, () => answeredBy()))).toEqual(Array(10).fill("upstream"));
-    expect(await answeredBy()).toBe("upstream");
-    expect(await proxy.metrics()).toMatch(/proxy_failovers_total\{reason="open"\} [1-9]/);
-    expect(await proxy.metrics()).toContain("proxy_circuit_open 1");
-    await proxy.cache.start();
-    await expect.poll(() => answeredBy(), { timeout: 3000, interval: 100 }).toBe("cache");
-    expect(await proxy.metrics()).toContain("proxy_circuit_open 0");
+    await scene.proxy.cache.stop();
+    expect(await Promise.all(Array.from({ length: 10 }, () => scene.answeredBy()))).toEqual(Array(10).fill("upstream"));
+    expect(await scene.answeredBy()).toBe("upstream");
+    expect(await scene.proxy.metrics()).toMatch(/proxy_failovers_total\{reason="open"\} [1-9]/);
+    expect(await scene.proxy.metrics()).toContain("proxy_circuit_open 1");
+    await scene.proxy.cache.start();
+    await expect.poll(() => scene.answeredBy(), { timeout: 3000, interval: 100 }).toBe("cache");
+    expect(await scene.proxy.metrics()).toContain("proxy_circuit_open 0");
   });
 
   it("is asked all the same when the upstream is down too", async () => {
-    await proxy.cache.stop();
-    expect(await answeredBy()).toBe("upstream");
-    await proxy.upstream.stop();
-    await proxy.cache.start();
-    expect(await answeredBy()).toBe("cache");
-    await proxy.upstream.start();
+    await scene.proxy.cache.stop();
+    expect(await scene.answeredBy()).toBe("upstream");
+    await scene.proxy.upstream.stop();
+    await scene.proxy.cache.start();
+    expect(await scene.answeredBy()).toBe("cache");
+    await scene.proxy.upstream.start();
   });
 });
