@@ -1,6 +1,7 @@
 import type { KubeClient } from "@cache-registry/kube/client";
-import { type KubeObject, keyOf } from "@cache-registry/kube/object";
-import { PODS, type Resource } from "@cache-registry/kube/resource";
+import { keyOf } from "@cache-registry/kube/object";
+import { eachObject } from "@cache-registry/kube/pages";
+import { PODS } from "@cache-registry/kube/resource";
 import { type CacheNames, usedReferences } from "../pod/pod-images.ts";
 import { isOver } from "../pod/pod-record.ts";
 import { OWNER_KINDS } from "./consumers.ts";
@@ -11,8 +12,6 @@ export interface LiveUsage {
   /** The look at the API server begins after this call; all that ask meanwhile share the next one. */
   usersOf(reference: string, signal: AbortSignal): Promise<Users>;
 }
-
-const PAGE_SIZE = 500;
 
 /**
  * Pods cannot be selected by image, so this reads all of them: page by page, keeping only who names a wanted image. It runs
@@ -28,19 +27,6 @@ export function createLiveUsage(options: {
   let running: Promise<unknown> = Promise.resolve();
   let next: Promise<UsageIndex> | undefined;
 
-  async function each<T extends KubeObject>(
-    resource: Resource<T>,
-    signal: AbortSignal,
-    visit: (object: T) => void,
-  ): Promise<void> {
-    let token: string | undefined;
-    do {
-      const page = await client.list(resource, { limit: PAGE_SIZE, continue: token, signal });
-      for (const object of page.items) visit(object);
-      token = page.metadata.continue || undefined;
-    } while (token !== undefined);
-  }
-
   async function look(signal: AbortSignal): Promise<UsageIndex> {
     const references = wanted;
     wanted = new Set();
@@ -50,12 +36,14 @@ export function createLiveUsage(options: {
       // Revisions are compared with their siblings, so those are kept whatever they name.
       if (consumer.revision || consumer.images.some((image) => references.has(image))) index.put(consumer);
     };
-    await each(PODS, signal, (pod) => {
+    for await (const pod of eachObject(client, PODS, { signal })) {
       if (!isOver(pod)) put({ key: `Pod/${keyOf(pod)}`, images: usedReferences(pod.spec, names) });
-    });
+    }
     for (const kind of OWNER_KINDS) {
       const intern = (reference: string): string => reference;
-      await each(kind.resource, signal, (object) => put(kind.consumerOf(object, { names, intern })));
+      for await (const object of eachObject(client, kind.resource, { signal })) {
+        put(kind.consumerOf(object, { names, intern }));
+      }
     }
     return index;
   }

@@ -1,18 +1,13 @@
 import { DEFAULT_ENDPOINT, MANAGED_LABEL } from "@cache-registry/core/labels";
 import type { KubeClient } from "@cache-registry/kube/client";
 import type { Pod } from "@cache-registry/kube/workloads";
+import type { CommandOptions } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import { withCommandClient } from "../uninstall/command-client.ts";
 import { restorePods } from "../uninstall/restore-pods.ts";
 import { type Migration, migrateFrom } from "./migrate.ts";
 import { PREDECESSORS } from "./predecessors.ts";
-
-/** What the command line hands to a command; `values` as node:util parseArgs gives them. */
-type CommandOptions = {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly values?: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
-};
 
 const EXIT_REMAINING = 3;
 const MINUTES = 60_000;

@@ -3,6 +3,7 @@ import { isConflict, isNotFound } from "@cache-registry/kube/api-error";
 import { cachedImageName } from "@cache-registry/kube/cached-image";
 import type { KubeClient } from "@cache-registry/kube/client";
 import type { KubeObject } from "@cache-registry/kube/object";
+import { eachObject } from "@cache-registry/kube/pages";
 import {
   CACHED_IMAGES,
   CRON_JOBS,
@@ -44,7 +45,6 @@ type Templated = KubeObject & {
 };
 type Labelled = { metadata?: { labels?: Record<string, string> } };
 
-const PAGE = 500;
 const TEMPLATED = [DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS] as readonly Resource<Templated>[];
 
 /** Takes over from one predecessor what belongs to the cluster; nothing of the predecessor is changed or deleted. */
@@ -137,23 +137,15 @@ async function rewrittenPods({ podLabel: [key, value] }: Predecessor, client: Ku
   return count;
 }
 
-/** A page at a time; nothing when the cluster does not know the kind. */
+/** Nothing when the cluster does not know the kind. */
 async function* each<T extends KubeObject | OldRecord>(
   client: KubeClient,
   resource: Resource<T>,
   labelSelector?: string,
 ): AsyncGenerator<T> {
-  let next: string | undefined;
-  do {
-    const selector = labelSelector === undefined ? {} : { labelSelector };
-    const page = await client
-      .list(resource, { limit: PAGE, ...selector, ...(next ? { continue: next } : {}) })
-      .catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
-    if (!page) return;
-    yield* page.items;
-    next = page.metadata.continue || undefined;
-  } while (next !== undefined);
+  try {
+    yield* eachObject(client, resource, labelSelector === undefined ? {} : { labelSelector });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
 }

@@ -1,6 +1,7 @@
 import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { sleep } from "@cache-registry/runtime/backoff";
+import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import type { z } from "zod";
@@ -8,12 +9,6 @@ import { withCommandClient } from "./command-client.ts";
 import { deleteLeftovers, deleteWebhooks, othersAt, webhookConfigurations } from "./leftovers.ts";
 import { restoreNodeFiles } from "./node-files.ts";
 import { type RestoreProgress, restorePods } from "./restore-pods.ts";
-
-/** What the command line hands to a command; `values` as node:util parseArgs gives them. */
-type CommandOptions = {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly values?: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
-};
 
 type Wishes = {
   readonly release: string;
@@ -147,14 +142,6 @@ function wishesOf(values: NonNullable<CommandOptions["values"]>): Wishes {
   };
   if (problems.length > 0) throw new ConfigError(problems, "the command line");
   return wishes;
-}
-
-function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => controller.abort(new Error(`interrupted by ${name}`)));
-  }
-  return controller.signal;
 }
 
 function say(line: string): void {

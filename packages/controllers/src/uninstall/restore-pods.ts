@@ -2,6 +2,7 @@ import { messageOf } from "@cache-registry/core/errors";
 import { ApiError, isConflict, isInvalid, isNotFound } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { keyOf } from "@cache-registry/kube/object";
+import { eachObject } from "@cache-registry/kube/pages";
 import { PODS } from "@cache-registry/kube/resource";
 import type { Pod } from "@cache-registry/kube/workloads";
 import { sleep } from "@cache-registry/runtime/backoff";
@@ -33,7 +34,6 @@ export type RestoreDeps = {
   readonly settled?: number;
 };
 
-const PAGE = 500;
 /**
  * A pod that appears so long after the beginning was not rewritten any more, as the webhook was gone by then: its own
  * template names the cache.
@@ -137,18 +137,13 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
   }
 }
 
-/** A page at a time; only those that name the cache are kept. */
+/** Only those that name the cache are kept. */
 async function affectedPods({ client, names, signal, concerns }: RestoreDeps): Promise<{ pod: Pod; way: WayOut }[]> {
   const found: { pod: Pod; way: WayOut }[] = [];
-  let next: string | undefined;
-  do {
-    const page = await client.list(PODS, { limit: PAGE, signal, ...(next === undefined ? {} : { continue: next }) });
-    for (const pod of page.items) {
-      const way = concerns?.(pod) === false || isOverdue(pod) ? undefined : wayOut(pod, names);
-      if (way) found.push({ pod, way });
-    }
-    next = page.metadata.continue || undefined;
-  } while (next !== undefined);
+  for await (const pod of eachObject(client, PODS, { signal })) {
+    const way = concerns?.(pod) === false || isOverdue(pod) ? undefined : wayOut(pod, names);
+    if (way) found.push({ pod, way });
+  }
   return found;
 }
 

@@ -24,12 +24,3 @@ export function createProgressLine(stream: NodeJS.WriteStream = process.stderr):
     },
   };
 }
-
-/** Aborted by the first SIGINT or SIGTERM; the second ends the process. */
-export function interruption(): AbortSignal {
-  const controller = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => controller.abort(new Error(`interrupted by ${signal}`)));
-  }
-  return controller.signal;
-}

@@ -1,4 +1,5 @@
 import { isRepositoryName } from "@cache-registry/core/repository-name";
+import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
 import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { createLogger, type Logger } from "@cache-registry/runtime/logger";
 import { lockDatabase } from "@cache-registry/storage/metadata-store/sqlite-file";
@@ -12,12 +13,11 @@ import {
 } from "@cache-registry/storage/snapshots/restore";
 import { databaseProblem } from "@cache-registry/storage/snapshots/snapshot-file";
 import { isSnapshotName, type SnapshotName } from "@cache-registry/storage/snapshots/snapshot-store";
-import type { CommandOptions } from "../command-options.ts";
 import { RegistryConfig } from "../config.ts";
 import { assertFilesReadable } from "../config-files.ts";
 import { createStoreManifest } from "../content/store-manifest.ts";
 import { openMaintenanceStores } from "./maintenance-stores.ts";
-import { createProgressLine, interruption } from "./progress-line.ts";
+import { createProgressLine } from "./progress-line.ts";
 import { type ReconcileReport, reconcile } from "./reconcile.ts";
 
 /** Exit codes beside 0 and 1: something that was pushed is lost; Ctrl-C. */

@@ -1,16 +1,16 @@
 import { parseByteSize, printByteSize } from "@cache-registry/core/byte-size";
 import { isDigest } from "@cache-registry/core/digest";
 import { sleep } from "@cache-registry/runtime/backoff";
+import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
 import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { z } from "zod";
-import type { CommandOptions } from "../command-options.ts";
 import { RegistryConfig } from "../config.ts";
 import { assertFilesReadable } from "../config-files.ts";
 import { createManagementApi, type ManagementApi, openLocalManagement } from "../remote/management-api.ts";
 import { createHealBlob } from "./heal-blob.ts";
 import { openMaintenanceStores } from "./maintenance-stores.ts";
-import { createProgressLine, interruption } from "./progress-line.ts";
+import { createProgressLine } from "./progress-line.ts";
 import { createScrub, type ScrubOptions, type ScrubStatus } from "./scrub.ts";
 
 /** Exit codes beside 0 (everything is good) and 1 (it could not be done). */

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
+import type { CommandOptions } from "@cache-registry/runtime/command";
 import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { httpUrl } from "@cache-registry/runtime/config-types";
 import { createSecretFile } from "@cache-registry/runtime/secret";
-import type { CommandOptions } from "../command-options.ts";
 import { RegistryConfig } from "../config.ts";
 import { createHttpClient, type HttpClient } from "../remote/http-client.ts";
 import { localUrl, openLocalManagement } from "../remote/management-api.ts";

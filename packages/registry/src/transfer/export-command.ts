@@ -1,8 +1,8 @@
 import { printByteSize } from "@cache-registry/core/byte-size";
 import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
 import { type Platform, parsePlatform } from "@cache-registry/core/platform";
-import type { CommandOptions } from "../command-options.ts";
-import { createProgressLine, interruption } from "../maintenance/progress-line.ts";
+import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { createProgressLine } from "../maintenance/progress-line.ts";
 import { type CommandLine, type Connections, connect, readCommandLine } from "./connections.ts";
 import { type ContentClient, createContentClient } from "./content-client.ts";
 import { exportImages } from "./export-images.ts";

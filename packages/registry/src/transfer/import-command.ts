@@ -1,8 +1,8 @@
 import { basename } from "node:path";
 import { printByteSize } from "@cache-registry/core/byte-size";
 import { parseImageReference, withDefaultTag } from "@cache-registry/core/image-reference";
-import type { CommandOptions } from "../command-options.ts";
-import { createProgressLine, interruption } from "../maintenance/progress-line.ts";
+import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { createProgressLine } from "../maintenance/progress-line.ts";
 import { type CommandLine, connect, readCommandLine } from "./connections.ts";
 import { createContentClient } from "./content-client.ts";
 import { importImages } from "./import-images.ts";

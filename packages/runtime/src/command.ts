@@ -1,0 +1,15 @@
+/** What the command line hands to a command. `values`: its options, as node:util parseArgs gives them. */
+export type CommandOptions = {
+  readonly file?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly values?: Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+};
+
+/** Aborted by the first SIGINT or SIGTERM; the second ends the process. */
+export function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => controller.abort(new Error(`interrupted by ${signal}`)));
+  }
+  return controller.signal;
+}
