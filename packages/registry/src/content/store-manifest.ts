@@ -2,6 +2,7 @@ import type { Digest } from "@cache-registry/core/digest";
 import type { ParsedManifest } from "@cache-registry/core/manifest";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
+import { putBlob } from "@cache-registry/storage/blob-store/put-blob";
 import type {
   ManifestRecord,
   ManifestReference,
@@ -45,7 +46,7 @@ export function createStoreManifest({
     // One digest at a time: the collector must not take the bytes between the rename and the transaction.
     return digestLock.run(digest, async (lock) => {
       const held = (await metadata.blob(digest)) !== undefined && (await blobs.stat(digest))?.size === bytes.length;
-      if (!held) await write(blobs, digest, bytes);
+      if (!held) await putBlob(blobs, digest, bytes);
       const { missing } = await metadata.putManifest({
         repository,
         manifest: record,
@@ -59,16 +60,6 @@ export function createStoreManifest({
       return { record, missing };
     });
   };
-}
-
-async function write(blobs: BlobStore, digest: Digest, bytes: Buffer): Promise<void> {
-  const writer = await blobs.create();
-  try {
-    await writer.write(bytes);
-    await writer.commit(digest);
-  } finally {
-    await writer.close();
-  }
 }
 
 export function recordOf(digest: Digest, size: number, parsed: ParsedManifest): ManifestRecord {

@@ -3,6 +3,7 @@ import { messageOf } from "@cache-registry/core/errors";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock, HeldLock } from "@cache-registry/storage/blob-store/digest-lock";
+import { putBlob } from "@cache-registry/storage/blob-store/put-blob";
 import type { BlobHolder, BlobRecord, MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import type { ManifestDocuments } from "../content/manifest-documents.ts";
 import { quarantine } from "../content/quarantine.ts";
@@ -54,7 +55,7 @@ export function createHealBlob(deps: HealDeps): HealBlob {
     if (verdict === "good") return { verdict, restored: false };
     if (verdict === "damaged") await quarantine(blobs, digest, () => held.confirm());
     const known = documents.recall(digest);
-    if (known) await write(blobs, digest, known);
+    if (known) await putBlob(blobs, digest, known);
     else await metadata.forgetBlob(digest);
     return { verdict, restored: known !== undefined };
   }
@@ -102,14 +103,4 @@ export function createHealBlob(deps: HealDeps): HealBlob {
 
 function imagesOf({ repository, tags }: BlobHolder): string[] {
   return tags.length > 0 ? tags.map((tag) => `${repository.name}:${tag}`) : [repository.name];
-}
-
-async function write(blobs: BlobStore, digest: Digest, bytes: Buffer): Promise<void> {
-  const writer = await blobs.create();
-  try {
-    await writer.write(bytes);
-    await writer.commit(digest);
-  } finally {
-    await writer.close();
-  }
 }

@@ -1,7 +1,8 @@
-import { CodedError, messageOf } from "@cache-registry/core/errors";
+import { messageOf } from "@cache-registry/core/errors";
 import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import pg from "pg";
+import { unavailable } from "../metadata-store/postgres/errors.ts";
 
 /** How long a connection may take to be made, in milliseconds. */
 const CONNECT_MS = 900;
@@ -173,9 +174,4 @@ async function probe(config: pg.ClientConfig): Promise<boolean> {
   } finally {
     void client.end().catch(() => undefined);
   }
-}
-
-function unavailable(cause: unknown): CodedError {
-  const message = "the metadata database is not available";
-  return new CodedError("UNAVAILABLE", message, { headers: { "retry-after": "1" }, cause });
 }

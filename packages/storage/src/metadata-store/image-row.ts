@@ -1,3 +1,4 @@
+import { type Digest, isDigest } from "@cache-registry/core/digest";
 import type { ImageRecord } from "./metadata-store.ts";
 
 /** An image as the drivers select it: `owners` is a JSON array, by owner. */
@@ -15,4 +16,10 @@ export function imageOf({ reference, owners: text }: ImageRow): ImageRecord {
     pinnedUntil: leases.length > 0 ? Math.max(...leases) : null,
     platforms: [...new Set(owners.flatMap(({ platforms }) => platforms))].sort(),
   };
+}
+
+/** `name[:tag]@digest` → its digest: such a reference holds the content, not the tag. */
+export function digestIn(reference: string): Digest | undefined {
+  const text = reference.slice(reference.indexOf("@") + 1);
+  return isDigest(text) ? text : undefined;
 }

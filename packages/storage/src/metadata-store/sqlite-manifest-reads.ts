@@ -1,15 +1,14 @@
 import type { DatabaseSync } from "node:sqlite";
-import type { ManifestRecord, ManifestReference, MetadataStore } from "./metadata-store.ts";
+import { type ManifestRow, recordOf } from "./manifest-row.ts";
+import type { ManifestReference, MetadataStore } from "./metadata-store.ts";
 import { bounded, prepare, REPOSITORY_ID } from "./sqlite-statement.ts";
 
 type ManifestReads = Pick<MetadataStore, "manifest" | "references" | "referrers" | "referrersAnswer" | "lastPulledAt">;
 
-type Row = Omit<ManifestRecord, "annotations"> & { readonly annotations: string };
-
 const RECORD = "digest, media_type AS mediaType, size, subject, artifact_type AS artifactType, annotations";
 
 export function createManifestReads(db: DatabaseSync): ManifestReads {
-  const manifest = prepare<Row>(
+  const manifest = prepare<ManifestRow>(
     db,
     `SELECT ${RECORD} FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
   );
@@ -18,12 +17,12 @@ export function createManifestReads(db: DatabaseSync): ManifestReads {
     `SELECT child AS digest, kind, size FROM manifest_references WHERE manifest_id =
        (SELECT id FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?) ORDER BY position`,
   );
-  const referrers = prepare<Row>(
+  const referrers = prepare<ManifestRow>(
     db,
     `SELECT ${RECORD} FROM manifests INDEXED BY manifests_by_subject
      WHERE repository_id = ${REPOSITORY_ID} AND subject = ? AND digest > ? ORDER BY digest LIMIT ?`,
   );
-  const referrersOfType = prepare<Row>(
+  const referrersOfType = prepare<ManifestRow>(
     db,
     `SELECT ${RECORD} FROM manifests INDEXED BY manifests_by_subject_and_type
      WHERE repository_id = ${REPOSITORY_ID} AND subject = ? AND artifact_type = ? AND digest > ?
@@ -55,8 +54,4 @@ export function createManifestReads(db: DatabaseSync): ManifestReads {
     referrersAnswer: async (repository, subject) => answer.get(repository, subject),
     lastPulledAt: async (repository, digest) => pulledAt.get(repository, digest)?.pulledAt ?? null,
   };
-}
-
-function recordOf(row: Row): ManifestRecord {
-  return { ...row, annotations: JSON.parse(row.annotations) as Record<string, string> };
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Digest, digestOf } from "@cache-registry/core/digest";
 import type { BlobStore, ByteRange, ByteReader } from "../blob-store.ts";
+import { putBlob } from "../put-blob.ts";
 
 export function sha256(content: Uint8Array | string): Digest {
   return digestOf("sha256", createHash("sha256").update(content).digest("hex"));
@@ -37,13 +38,7 @@ export async function readBlob(store: BlobStore, digest: Digest, range?: ByteRan
 
 export async function writeBlob(store: BlobStore, bytes: Uint8Array): Promise<Digest> {
   const digest = sha256(bytes);
-  const writer = await store.create();
-  try {
-    await writer.write(bytes);
-    await writer.commit(digest);
-  } finally {
-    await writer.close();
-  }
+  await putBlob(store, digest, bytes);
   return digest;
 }
 

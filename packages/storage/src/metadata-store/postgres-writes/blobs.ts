@@ -2,7 +2,7 @@ import type { Digest } from "@cache-registry/core/digest";
 import type { BlobLinkStore, BlobRecord, ReviewRules } from "../metadata-store.ts";
 import { Rollback } from "../postgres/database.ts";
 import { type Session, sql } from "../postgres/statement.ts";
-import { LINK_BACKED } from "./protection.ts";
+import { LINK_BACKED } from "../protection-sql.ts";
 import { dropBlobReview, postpone, queueBlobs } from "./queue.ts";
 import {
   assertOrigin,

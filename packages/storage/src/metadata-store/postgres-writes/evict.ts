@@ -1,4 +1,5 @@
 import type { Digest } from "@cache-registry/core/digest";
+import { parseCursor, printCursor } from "../eviction-cursor.ts";
 import type { Eviction, EvictionRules } from "../eviction-store.ts";
 import { PINNED_FOR_EVER } from "../metadata-store.ts";
 import { type Session, sql } from "../postgres/statement.ts";
@@ -15,10 +16,6 @@ type Candidate = {
   /** Its subject is beside it. */
   readonly follows: boolean;
 };
-
-/** Where the walk goes on: strictly after these. Opaque to callers. */
-type Cursor = { readonly usedAt: number; readonly id: number };
-const START: Cursor = { usedAt: -1, id: 0 };
 
 const CANDIDATE = `SELECT m.id, m.repository_id AS "repositoryId", r.name AS repository, m.digest, m.used_at AS "usedAt",
     m.subject IS NOT NULL AND EXISTS (
@@ -102,17 +99,17 @@ export async function evictManifest(
   cursor: string | null,
   { rules, limit }: { readonly rules: EvictionRules; readonly limit: number },
 ): Promise<{ readonly evicted: Eviction | null; readonly cursor: string | null }> {
-  const from = cursor === null ? START : (JSON.parse(cursor) as Cursor);
+  const from = parseCursor(cursor);
   const size = Math.max(1, limit);
   const candidates = await session.rows(PAGE, from.usedAt, from.id, rules.usedBefore, size);
   for (const candidate of candidates) {
     if ((await judge(session, candidate, rules)).stays) continue;
     const evicted = await evict(session, candidate, rules);
     // Used or gone meanwhile: the walk goes on in another transaction, without the lock that this one has.
-    return { evicted, cursor: print(candidate) };
+    return { evicted, cursor: printCursor(candidate) };
   }
   const last = candidates.at(-1);
-  return { evicted: null, cursor: candidates.length < size || !last ? null : print(last) };
+  return { evicted: null, cursor: candidates.length < size || !last ? null : printCursor(last) };
 }
 
 async function evict(session: Session, found: Candidate, rules: EvictionRules): Promise<Eviction | null> {
@@ -128,8 +125,4 @@ async function evict(session: Session, found: Candidate, rules: EvictionRules): 
   const how = { event: "evicted", unreferencedAt: rules.now, reviewAt: rules.now } as const;
   for (const manifest of manifests) await removeManifest(session, repositoryId, manifest, how);
   return { repository, digest, pinned: verdict.pinned, usedAt, blobs: [...blobs] };
-}
-
-function print({ usedAt, id }: Cursor): string {
-  return JSON.stringify({ usedAt, id });
 }

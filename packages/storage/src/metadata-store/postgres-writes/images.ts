@@ -1,4 +1,5 @@
-import { type Digest, isDigest } from "@cache-registry/core/digest";
+import type { Digest } from "@cache-registry/core/digest";
+import { digestIn } from "../image-row.ts";
 import type { ImageStore } from "../metadata-store.ts";
 import { type Session, sql } from "../postgres/statement.ts";
 import { gained, lost } from "./protection.ts";
@@ -29,12 +30,6 @@ const HOLDERS = sql<{ repositoryId: number }>(
 const FIND_REPOSITORY = sql<{ id: number; upstream: string | null }>(
   "SELECT id, upstream FROM repositories WHERE name = $1",
 );
-
-/** `name[:tag]@digest` → its digest: such a reference holds the content, not the tag. */
-function digestIn(reference: string): Digest | undefined {
-  const text = reference.slice(reference.indexOf("@") + 1);
-  return isDigest(text) ? text : undefined;
-}
 
 async function holdersOf(session: Session, digest: Digest | undefined): Promise<number[]> {
   if (digest === undefined) return [];

@@ -1,9 +1,10 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { ManifestReference, PutManifest, RepositoryStore } from "../metadata-store.ts";
 import { repositoryId, type Session, sql } from "../postgres/statement.ts";
-import type { ReviewEvent } from "../sqlite-writes/queue.ts";
+import { MANIFEST_PROTECTED } from "../protection-sql.ts";
+import type { Removal } from "../review-event.ts";
 import { digestsOf, lockBlobs, putLinked, timesOf } from "./blobs.ts";
-import { gained, lost, MANIFEST_PROTECTED, referrersLost } from "./protection.ts";
+import { gained, lost, referrersLost } from "./protection.ts";
 import { dropManifestReview, queueBlobs, queueManifest } from "./queue.ts";
 import {
   assertOrigin,
@@ -67,14 +68,6 @@ const PUT_ANSWER = sql(
    SELECT m.id, $3, $4 FROM manifests AS m WHERE m.repository_id = ${repositoryId(1)} AND m.digest = $2 FOR KEY SHARE
    ON CONFLICT (manifest_id) DO UPDATE SET document = excluded.document, checked_at = excluded.checked_at`,
 );
-
-/** What to do with all that a removed manifest held. */
-export type Removal = {
-  readonly event: ReviewEvent;
-  /** Since when its child manifests and referrers count as unreferenced, when nothing else holds them. */
-  readonly unreferencedAt: number;
-  readonly reviewAt: number;
-};
 
 async function missingReferences(
   session: Session,

@@ -1,22 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
 import { type Session, sql } from "../postgres/statement.ts";
-import type { ReviewEvent } from "../sqlite-writes/queue.ts";
-
-/**
- * SQL: does anything refer to manifest `m`? A tag, a parent in the repository, an image that names its digest (in
- * whatever repository: keeping too much is the harmless side), or a subject that is there.
- */
-export const MANIFEST_PROTECTED = `(
-  EXISTS (SELECT 1 FROM tags AS t WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
-  OR EXISTS (SELECT 1 FROM manifest_references AS p WHERE p.repository_id = m.repository_id AND p.child = m.digest)
-  OR EXISTS (SELECT 1 FROM images AS i WHERE i.digest = m.digest)
-  OR (m.subject IS NOT NULL AND EXISTS (
-    SELECT 1 FROM manifests AS s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)))`;
-
-/** SQL: is link `l` backed by a manifest of its repository, one that refers to the bytes or is them? */
-export const LINK_BACKED = `(
-  EXISTS (SELECT 1 FROM manifest_references AS p WHERE p.repository_id = l.repository_id AND p.child = l.digest)
-  OR EXISTS (SELECT 1 FROM manifests AS d WHERE d.repository_id = l.repository_id AND d.digest = l.digest))`;
+import { MANIFEST_PROTECTED } from "../protection-sql.ts";
+import type { Loss } from "../review-event.ts";
 
 const QUEUE_LOST = `INSERT INTO reviews (repository_id, digest, review_after, event)
   SELECT repository_id, digest, $4, $5 FROM lost
@@ -40,13 +25,6 @@ const GAINED = sql(
   `UPDATE manifests SET unreferenced_at = NULL
    WHERE repository_id = $1 AND digest = ANY($2::text[]) AND unreferenced_at IS NOT NULL`,
 );
-
-export type Loss = {
-  readonly event: ReviewEvent;
-  /** Since when nothing refers to the manifest. */
-  readonly at: number;
-  readonly reviewAt: number;
-};
 
 /*
  * These keep `unreferenced_at` true: every write that adds or removes a reference to a manifest tells them so, while it

@@ -1,10 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewTask } from "../metadata-store.ts";
 import { repositoryId, type Session, sql } from "../postgres/statement.ts";
-import type { ReviewEvent } from "../sqlite-writes/queue.ts";
-
-/** Blobs belong to no repository; their rows carry this id. */
-const NO_REPOSITORY = 0;
+import { NO_REPOSITORY, type ReviewEvent } from "../review-event.ts";
 
 const REPLACE =
   "ON CONFLICT (repository_id, digest) DO UPDATE SET review_after = excluded.review_after, event = excluded.event";

@@ -1,9 +1,9 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewRules } from "../metadata-store.ts";
 import { type Session, sql } from "../postgres/statement.ts";
+import { MANIFEST_PROTECTED } from "../protection-sql.ts";
 import { type Candidate, removableAt } from "../removable-at.ts";
 import { removeManifest } from "./manifests.ts";
-import { MANIFEST_PROTECTED } from "./protection.ts";
 import { dropManifestReview, postpone } from "./queue.ts";
 import { lockRepository } from "./repositories.ts";
 

@@ -1,8 +1,8 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewRules } from "../metadata-store.ts";
 import { type Session, sql } from "../postgres/statement.ts";
+import { LINK_BACKED, MANIFEST_PROTECTED } from "../protection-sql.ts";
 import { type Candidate, removableAt } from "../removable-at.ts";
-import { LINK_BACKED, MANIFEST_PROTECTED } from "./protection.ts";
 import { lockRepositories } from "./repositories.ts";
 import { removeTag } from "./tags.ts";
 

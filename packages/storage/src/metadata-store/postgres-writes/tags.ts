@@ -1,7 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { RepositoryStore } from "../metadata-store.ts";
 import { repositoryId, type Session, sql } from "../postgres/statement.ts";
-import type { ReviewEvent } from "../sqlite-writes/queue.ts";
+import type { ReviewEvent } from "../review-event.ts";
 import { gained, lost } from "./protection.ts";
 
 const FIND = sql<{ digest: Digest }>("SELECT digest FROM tags WHERE repository_id = $1 AND name = ANY($2::text[])");

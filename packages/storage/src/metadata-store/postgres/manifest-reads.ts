@@ -1,23 +1,22 @@
-import type { ManifestRecord, ManifestReference, MetadataStore } from "../metadata-store.ts";
+import { type ManifestRow, recordOf } from "../manifest-row.ts";
+import type { ManifestReference, MetadataStore } from "../metadata-store.ts";
 import type { Database } from "./database.ts";
 import { bounded, repositoryId, sql } from "./statement.ts";
 
 type ManifestReads = Pick<MetadataStore, "manifest" | "references" | "referrers" | "referrersAnswer" | "lastPulledAt">;
 
-type Row = Omit<ManifestRecord, "annotations"> & { readonly annotations: string };
-
 const RECORD = 'digest, media_type AS "mediaType", size, subject, artifact_type AS "artifactType", annotations';
 const OF_DIGEST = `WHERE repository_id = ${repositoryId(1)} AND digest = $2`;
-const MANIFEST = sql<Row>(`SELECT ${RECORD} FROM manifests ${OF_DIGEST}`);
+const MANIFEST = sql<ManifestRow>(`SELECT ${RECORD} FROM manifests ${OF_DIGEST}`);
 const REFERENCES = sql<ManifestReference>(
   `SELECT child AS digest, kind, size FROM manifest_references
    WHERE manifest_id = (SELECT id FROM manifests ${OF_DIGEST}) ORDER BY position`,
 );
-const REFERRERS = sql<Row>(
+const REFERRERS = sql<ManifestRow>(
   `SELECT ${RECORD} FROM manifests WHERE repository_id = ${repositoryId(1)} AND subject = $2 AND digest > $3
    ORDER BY digest LIMIT $4`,
 );
-const REFERRERS_OF_TYPE = sql<Row>(
+const REFERRERS_OF_TYPE = sql<ManifestRow>(
   `SELECT ${RECORD} FROM manifests WHERE repository_id = ${repositoryId(1)} AND subject = $2
      AND md5(artifact_type) = md5($3) AND artifact_type = $3 AND digest > $4 ORDER BY digest LIMIT $5`,
 );
@@ -47,8 +46,4 @@ export function createManifestReads({ read }: Pick<Database, "read">): ManifestR
     lastPulledAt: (repository, digest) =>
       read(async (db) => (await db.row(PULLED_AT, repository, digest))?.pulledAt ?? null),
   };
-}
-
-function recordOf(row: Row): ManifestRecord {
-  return { ...row, annotations: JSON.parse(row.annotations) as Record<string, string> };
 }

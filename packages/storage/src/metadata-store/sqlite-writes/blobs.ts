@@ -1,8 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { BlobRecord, ReviewRules } from "../metadata-store.ts";
+import { LINK_BACKED } from "../protection-sql.ts";
 import { prepare } from "../sqlite-statement.ts";
-import { LINK_BACKED } from "./protection.ts";
 import type { ReviewQueue } from "./queue.ts";
 
 type Row = BlobRecord & { readonly state: "live" | "deleting" };

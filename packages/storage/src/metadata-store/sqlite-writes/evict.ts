@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
+import { parseCursor, printCursor } from "../eviction-cursor.ts";
 import type { Eviction, EvictionRules } from "../eviction-store.ts";
 import { PINNED_FOR_EVER } from "../metadata-store.ts";
 import { prepare } from "../sqlite-statement.ts";
@@ -15,10 +16,6 @@ type Candidate = {
   /** 1 when its subject is beside it. */
   readonly follows: number;
 };
-
-/** Where the walk goes on: strictly after these. Opaque to callers. */
-type Cursor = { readonly usedAt: number; readonly id: number };
-const START: Cursor = { usedAt: -1, id: 0 };
 
 const NAME = "(SELECT name FROM repositories WHERE id = m.repository_id)";
 
@@ -85,7 +82,7 @@ export function createEviction(db: DatabaseSync, manifests: Manifests) {
     rules: EvictionRules,
     limit: number,
   ): { readonly evicted: Eviction | null; readonly cursor: string | null } {
-    const from = cursor === null ? START : (JSON.parse(cursor) as Cursor);
+    const from = parseCursor(cursor);
     const size = Math.max(1, limit);
     const candidates = page.all(from.usedAt, from.id, rules.usedBefore, size);
     for (const candidate of candidates) {
@@ -97,14 +94,10 @@ export function createEviction(db: DatabaseSync, manifests: Manifests) {
       removeTree(repositoryId, candidate, { now: rules.now, freed });
       return {
         evicted: { repository, digest, pinned: held, usedAt, blobs: [...freed] },
-        cursor: print({ usedAt, id }),
+        cursor: printCursor({ usedAt, id }),
       };
     }
     const last = candidates.at(-1);
-    return { evicted: null, cursor: candidates.length < size || !last ? null : print(last) };
+    return { evicted: null, cursor: candidates.length < size || !last ? null : printCursor(last) };
   };
-}
-
-function print({ usedAt, id }: Cursor): string {
-  return JSON.stringify({ usedAt, id });
 }

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { type Digest, isDigest } from "@cache-registry/core/digest";
+import { digestIn } from "../image-row.ts";
 import type { ImageStore } from "../metadata-store.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Protection } from "./protection.ts";
@@ -17,12 +17,6 @@ type Deps = {
   readonly tags: Tags;
   readonly grace: number;
 };
-
-/** `name[:tag]@digest` → its digest: such a reference holds the content, not the tag. */
-function digestIn(reference: string): Digest | undefined {
-  const text = reference.slice(reference.indexOf("@") + 1);
-  return isDigest(text) ? text : undefined;
-}
 
 export function createImages(db: DatabaseSync, { repositories, protection, tags, grace }: Deps) {
   const put = prepare(db, "INSERT INTO images (reference, digest) VALUES (?, ?) ON CONFLICT DO NOTHING");

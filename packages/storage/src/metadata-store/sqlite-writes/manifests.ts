@@ -1,21 +1,14 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { ManifestReference, PutManifest } from "../metadata-store.ts";
+import type { Removal } from "../review-event.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Blobs } from "./blobs.ts";
 import type { Protection } from "./protection.ts";
-import type { ReviewEvent, ReviewQueue } from "./queue.ts";
+import type { ReviewQueue } from "./queue.ts";
 import type { Repositories } from "./repositories.ts";
 import type { Tags } from "./tags.ts";
 import { createUse } from "./use.ts";
-
-/** What to do with all that a removed manifest held. */
-export type Removal = {
-  readonly event: ReviewEvent;
-  /** Since when its child manifests and referrers count as unreferenced, when nothing else holds them. */
-  readonly unreferencedAt: number;
-  readonly reviewAt: number;
-};
 
 export type Manifests = ReturnType<typeof createManifests>;
 

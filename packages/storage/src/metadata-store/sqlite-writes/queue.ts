@@ -1,26 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewTask } from "../metadata-store.ts";
+import { NO_REPOSITORY, type ReviewEvent } from "../review-event.ts";
 import { prepare } from "../sqlite-statement.ts";
-
-/** Why something is in the queue, for people who look into the database. */
-export type ReviewEvent =
-  | "blob_linked"
-  | "blob_unlinked"
-  | "deleting"
-  | "manifest_put"
-  | "manifest_deleted"
-  | "subject_deleted"
-  | "tag_moved"
-  | "tag_deleted"
-  | "image_released"
-  | "unused"
-  | "evicted"
-  | "sweep"
-  | "postponed";
-
-/** Blobs belong to no repository; their rows carry this id. */
-const NO_REPOSITORY = 0;
 
 /**
  * The review queue: a hint that something may have lost its last reference. A newer event moves the time of an older

@@ -1,10 +1,10 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewRules } from "../metadata-store.ts";
+import { MANIFEST_PROTECTED } from "../protection-sql.ts";
 import { type Candidate, removableAt } from "../removable-at.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Manifests } from "./manifests.ts";
-import { MANIFEST_PROTECTED } from "./protection.ts";
 import type { ReviewQueue } from "./queue.ts";
 import type { Repositories } from "./repositories.ts";
 

@@ -1,9 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
 import type { ReviewRules } from "../metadata-store.ts";
+import { LINK_BACKED, MANIFEST_PROTECTED } from "../protection-sql.ts";
 import { type Candidate, removableAt } from "../removable-at.ts";
 import { prepare } from "../sqlite-statement.ts";
-import { LINK_BACKED, MANIFEST_PROTECTED } from "./protection.ts";
 import type { ReviewQueue } from "./queue.ts";
 import type { Tags } from "./tags.ts";
 

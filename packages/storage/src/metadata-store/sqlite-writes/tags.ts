@@ -1,8 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
+import type { ReviewEvent } from "../review-event.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Protection } from "./protection.ts";
-import type { ReviewEvent } from "./queue.ts";
 
 export type TagChange = { readonly event: ReviewEvent; readonly now: number };
 
