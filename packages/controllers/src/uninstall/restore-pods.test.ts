@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
 import type { Pod } from "@cache-registry/kube/workloads";
@@ -16,7 +17,7 @@ function pod(uid: string, more: Partial<Pod["metadata"]> = {}, image = CACHED): 
 }
 
 /** A cluster whose pods are what `pods` says, and where an eviction is what `onEvict` makes of it. */
-function restore(pods: () => Pod[], onEvict: () => void, more: Partial<RestoreDeps> = {}) {
+function restore(pods: () => Pod[], onEvict: () => void | Promise<void>, more: Partial<RestoreDeps> = {}) {
   const fake = {
     list: async () => ({ metadata: {}, items: pods() }),
     evict: async () => onEvict(),
@@ -73,6 +74,19 @@ describe("pods of controllers", () => {
     ]);
     expect(performance.now() - began).toBeLessThan(2_000);
     expect(uid).toBe(evictions);
+  });
+
+  it("are all evicted, however long it takes to go through those that were there at the beginning", async () => {
+    let left = Array.from({ length: 20 }, (_, index) => pod(String(index), { name: `web-${index}` }));
+    const done = await restore(
+      () => left,
+      async () => {
+        await sleep(10);
+        left = left.slice(1);
+      },
+      { settled: 50, timeout: 5_000 },
+    );
+    expect(done).toEqual({ evicted: 20, patched: 0, remaining: [] });
   });
 
   it("that are long overdue, since their node is away, hold up nothing: nothing is started in them any more", async () => {

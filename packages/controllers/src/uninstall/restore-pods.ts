@@ -59,8 +59,8 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
   const templated = new Set<string>();
   let [evicted, patched] = [0, 0];
 
-  /** What stands in the way of the pod, undefined when it is mended. */
-  async function help(pod: Pod, way: WayOut): Promise<Obstacle | undefined> {
+  /** What stands in the way of the pod, undefined when it is mended. `late`: the look that found it began that late. */
+  async function help(pod: Pod, way: WayOut, late: boolean): Promise<Obstacle | undefined> {
     const uid = pod.metadata.uid ?? "";
     const isNew = !known.has(uid);
     known.add(uid);
@@ -71,7 +71,7 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
       if (dryRun) return { why: `would get ${way.containers.map(({ original }) => original).join(", ")} in place` };
       return patch(pod, way.containers);
     }
-    if (isNew && performance.now() - began > settled) templated.add(uid);
+    if (isNew && late) templated.add(uid);
     if (templated.has(uid)) return { why: "the template of its controller itself names the cache", lasting: true };
     return dryRun ? { why: "would be evicted" } : evict(pod);
   }
@@ -121,9 +121,11 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
   for (;;) {
     const remaining: Remaining[] = [];
     let waiting = false;
+    // By the beginning of the look: to help thousands of pods takes minutes.
+    const late = performance.now() - began > settled;
     const affected = await affectedPods(deps);
     for (const { pod, way } of affected) {
-      const obstacle = await help(pod, way);
+      const obstacle = await help(pod, way, late);
       if (obstacle === undefined) continue;
       remaining.push({ pod: keyOf(pod), why: obstacle.why });
       if (!obstacle.lasting) waiting = true;
