@@ -112,6 +112,15 @@ describe("the webhook's registration", () => {
     expect(manifests.config("webhook").clusterStateFile).toBe(`${mount?.mountPath}/state.json`);
   });
 
+  it("waits for no state where it rewrites nothing", async () => {
+    const manifests = await render({ values: { mode: "mirror" } });
+    expect(manifests.config("webhook")).not.toHaveProperty("clusterStateFile");
+    expect(manifests.container("webhook").volumeMounts.map(({ name }) => name)).not.toContain("cluster-state");
+    expect(manifests.pod("webhook").volumes.map(({ name }) => name)).not.toContain("cluster-state");
+    // for people: who asks the ConfigMap or its Events
+    expect(manifests.config("controllers")).toHaveProperty("clusterState");
+  });
+
   it("can be for those only that ask for it", async () => {
     const optIn = { key: POLICY, operator: "In", values: ["cache"] };
     const own = { key: "app", operator: "Exists" };

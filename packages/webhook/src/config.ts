@@ -71,7 +71,7 @@ export const WebhookConfig = z.strictObject({
   clusterStateFile: filePath()
     .optional()
     .describe(
-      "What the controllers publish: is the cache healthy, which owners are left alone. Unset: no gate. While it is missing or not valid, nothing is rewritten",
+      "What the controllers publish: is the cache healthy, which owners are left alone. Unset: no gate. While it is missing or not valid, nothing is rewritten; in mode mirror nothing goes by it",
     ),
   images: imagesSchema,
   privateImages: privateImagesSchema(),

@@ -12,7 +12,9 @@ registries:
   - {{ .registry | quote }}
   {{- end }}
 {{- end }}
+{{- if eq .Values.mode "rewrite" }}
 clusterStateFile: /etc/cache-registry/cluster-state/state.json
+{{- end }}
 {{- $withCredentials := list }}
 {{- range $upstream := .Values.upstreams }}{{ if .credentials -}}
 {{- range kindIs "slice" .credentials | ternary .credentials (list .credentials) -}}
@@ -49,9 +51,11 @@ log:
 - name: tls
   mountPath: /etc/cache-registry/tls
   readOnly: true
+{{- if eq .Values.mode "rewrite" }}
 - name: cluster-state
   mountPath: /etc/cache-registry/cluster-state
   readOnly: true
+{{- end }}
 {{- end }}
 
 {{- define "cache-registry.webhook.volumes" -}}
@@ -63,9 +67,11 @@ log:
     items:
       - { key: tls.crt, path: tls.crt }
       - { key: tls.key, path: tls.key }
+{{- if eq .Values.mode "rewrite" }}
 # written by the controllers; until then nothing is rewritten
 - name: cluster-state
   configMap:
     name: {{ include "cache-registry.clusterStateName" . }}
     optional: true
+{{- end }}
 {{- end }}
