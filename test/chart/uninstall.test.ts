@@ -1,11 +1,15 @@
 /** Rule: uninstalling leaves no pod that cannot start. What stays, what is printed, and the hooks of `uninstall.evictPods`. */
 import { ENDPOINT_ANNOTATION } from "@cache-registry/controllers/uninstall/leftovers";
+import { EXIT_REMAINING } from "@cache-registry/controllers/uninstall/restore-command";
 import { describe, expect, it } from "vitest";
 import { OPTIONS } from "../../packages/cli/src/options.ts";
 import { CHART, helm, render } from "./helm.ts";
 import type { Manifest, PodSpec, Role } from "./manifests.ts";
 
 const EVICTING = { uninstall: { evictPods: true } };
+type HookJob = Manifest & {
+  readonly spec: { readonly template: { readonly spec: PodSpec }; podFailurePolicy: object };
+};
 const kept = ({ metadata }: Manifest) => metadata.annotations?.["helm.sh/resource-policy"] === "keep";
 const hookOf = ({ metadata }: Manifest) => metadata.annotations?.["helm.sh/hook"];
 const named = ({ kind, metadata }: Manifest) => `${kind}/${metadata.name}`;
@@ -119,6 +123,18 @@ describe("with uninstall.evictPods", () => {
         readOnlyRootFilesystem: true,
         allowPrivilegeEscalation: false,
       });
+    }
+  });
+
+  it("what is left when the time is over ends a Job at once: it says what, and does not wait as long again", async () => {
+    const values = { uninstall: { evictPods: true, timeout: "90s" } };
+    const jobs = (await render({ values })).ofKind<HookJob>("Job").filter(hookOf);
+    expect(jobs).toHaveLength(2);
+    for (const { spec } of jobs) {
+      const [container] = spec.template.spec.containers;
+      expect(container?.args.slice(-2)).toEqual(["--timeout", "90s"]);
+      const onExitCodes = { containerName: container?.name, operator: "In", values: [EXIT_REMAINING] };
+      expect(spec.podFailurePolicy).toEqual({ rules: [{ action: "FailJob", onExitCodes }] });
     }
   });
 

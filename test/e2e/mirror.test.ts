@@ -4,6 +4,7 @@ import { writeHostsToml } from "../../hack/cluster/hosts-toml.ts";
 import { mirror, mirrorRemoved } from "./chapters/mirror.ts";
 import { mirrorPrivate, PRIVATE_IMAGE, PRIVATE_REGISTRY } from "./chapters/mirror-private.ts";
 import { proxyUpdate } from "./chapters/proxy-update.ts";
+import { uninstallWithJobs } from "./chapters/uninstall-jobs.ts";
 import { withoutHostNetwork } from "./chapters/without-proxy.ts";
 import { type PrivateUpstream, startPrivateUpstream } from "./private-upstream.ts";
 import { useScene } from "./scene.ts";
@@ -51,4 +52,7 @@ describe("the end of it", () => {
 });
 describe("with less of the node", () => {
   withoutHostNetwork(scene);
+});
+describe("the end of it, in mode rewrite", () => {
+  uninstallWithJobs(scene);
 });

@@ -162,7 +162,8 @@ describe("after helm uninstall", () => {
     const late = await restore("--timeout", "1s");
     expect(late.code).toBe(3);
     expect(late.output).toContain("default/web: a PodDisruptionBudget does not allow its eviction now");
-    expect(late.output).toContain("default/job: its Job is let finish");
+    expect(late.output).toContain("default/job: Job owner is let finish; deleting it would end it");
+    expect(late.output).toContain("The same command goes on later");
     expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toHaveLength(1);
 
     const waiting = restore("--timeout", "60s", "--keep-records");
@@ -238,6 +239,20 @@ describe("as the chart's hook", () => {
     const { items } = await client.list(MUTATING_WEBHOOK_CONFIGURATIONS);
     expect(items.map(({ metadata }) => metadata.name)).toEqual(["green-cache-registry-webhook"]);
     expect(await podNames()).toEqual(["web"]);
+  });
+
+  it("ends when its time is over, says which Jobs are left and what to do, and can be done again", async () => {
+    await webhook();
+    await client.create(PODS, owned(cachedPod("job", ["docker.io/library/busybox"]), "Job"));
+    const { code, output } = await restore("--uninstalling", "--timeout", "1s");
+    expect(code).toBe(3);
+    expect(output).toContain("default/job: Job owner is let finish; deleting it would end it");
+    expect(output).toContain("helm uninstall it again later");
+    expect(await podNames()).toEqual(["job"]);
+    expect(await imagesOf("job")).toEqual(["localhost:7439/docker.io/library/busybox"]);
+    // The user has deleted the Job, and with it went its pod.
+    await client.delete(PODS, { namespace: "default", name: "job" });
+    expect((await restore("--uninstalling", "--timeout", "1s")).code).toBe(0);
   });
 
   it("deletes the webhook first, and leaves the release's objects to Helm", async () => {

@@ -29,6 +29,11 @@ metadata:
   {{- include "cache-registry.uninstall.metadata" (merge (dict "namespace" .root.Release.Namespace "weight" 5) .) | nindent 2 }}
 spec:
   backoffLimit: 2
+  # its time is over, and it has said what is left: another time would only be as long
+  podFailurePolicy:
+    rules:
+      - action: FailJob
+        onExitCodes: { containerName: restore, operator: In, values: [3] }
   template:
     metadata:
       labels:

@@ -23,7 +23,8 @@ type Wishes = {
   readonly uninstalling: boolean;
 };
 
-const EXIT_REMAINING = 3;
+/** Waiting for more would take a person, or time: the chart's Jobs do not repeat it. */
+export const EXIT_REMAINING = 3;
 const EXIT_INTERRUPTED = 130;
 /** Admission reviews that were under way when the webhook went. Milliseconds. */
 const IN_FLIGHT = 3_000;
@@ -49,6 +50,7 @@ export async function runRestore({ env, values = {} }: CommandOptions): Promise<
 
 async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<number> {
   const { release, dryRun, uninstalling } = wishes;
+  const began = performance.now();
   const [other] = await othersAt(client, wishes.endpoint, release);
   if (uninstalling && !dryRun) {
     for (const name of await deleteWebhooks(client, release)) say(`deleted MutatingWebhookConfiguration/${name}`);
@@ -62,12 +64,14 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
   if (other !== undefined) say(`release ${other} rewrites pods to ${wishes.endpoint}, too: they are left to it`);
   else if (!(await restoreAllPods(client, wishes, signal))) return EXIT_REMAINING;
   if (dryRun) return 0;
-  return removeTheRest(client, wishes, signal);
+  // One time for all of it: whoever uninstalls gives Helm a longer one.
+  const timeout = Math.max(0, wishes.timeout - (performance.now() - began));
+  return removeTheRest(client, { ...wishes, timeout }, signal);
 }
 
 /** @returns whether none names the cache any more */
 async function restoreAllPods(client: KubeClient, wishes: Wishes, signal: AbortSignal): Promise<boolean> {
-  const { endpoint, registries, timeout, dryRun } = wishes;
+  const { endpoint, registries, timeout, dryRun, uninstalling } = wishes;
   const names = { endpoint, registries };
   const done = await restorePods({ client, names, signal, timeout, dryRun, onProgress: onChange(describe) });
   say(
@@ -76,7 +80,9 @@ async function restoreAllPods(client: KubeClient, wishes: Wishes, signal: AbortS
   for (const { pod, why } of done.remaining.slice(0, SHOWN)) say(`  ${pod}: ${why}`);
   if (done.remaining.length > SHOWN) say(`  and ${done.remaining.length - SHOWN} more`);
   if (done.remaining.length > 0) {
-    if (!dryRun) say("The proxy stays for them. The same command goes on later.");
+    if (!dryRun && uninstalling)
+      say("The release stays for them and rewrites no more pods: helm uninstall it again later.");
+    else if (!dryRun) say("The proxy stays for them. The same command goes on later.");
     return false;
   }
   return true;

@@ -1,7 +1,7 @@
 import { messageOf } from "@cache-registry/core/errors";
 import { ApiError, isConflict, isInvalid, isNotFound } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
-import { keyOf } from "@cache-registry/kube/object";
+import { controllerOf, keyOf } from "@cache-registry/kube/object";
 import { eachObject } from "@cache-registry/kube/pages";
 import { PODS } from "@cache-registry/kube/resource";
 import type { Pod } from "@cache-registry/kube/workloads";
@@ -65,7 +65,8 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
     const isNew = !known.has(uid);
     known.add(uid);
     if (pod.metadata.deletionTimestamp !== undefined) return ENDING;
-    if (way.action === "finish") return { why: "its Job is let finish" };
+    if (way.action === "finish")
+      return { why: `Job ${controllerOf(pod)?.name} is let finish; deleting it would end it` };
     if (way.action === "stay") return { why: way.why, lasting: true };
     if (way.action === "patch") {
       if (dryRun) return { why: `would get ${way.containers.map(({ original }) => original).join(", ")} in place` };
