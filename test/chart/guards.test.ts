@@ -80,6 +80,11 @@ const SCALING: readonly Guard[] = [
     { proxy: { enabled: false } },
     ["localhost:7439, where nothing listens", "mode to mirror"],
   ],
+  [
+    "one port for pulls and probes",
+    { endpoint: "localhost:7000", proxy: { managementPort: 7000 } },
+    ["proxy.managementPort is the port of endpoint localhost:7000"],
+  ],
 ];
 
 const SECRETS: readonly Guard[] = [

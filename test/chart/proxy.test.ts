@@ -37,6 +37,24 @@ describe("the proxy", () => {
   });
 });
 
+describe("a second release on the same nodes", () => {
+  it("has ports of its own: nothing still asks the usual ones", async () => {
+    const values = {
+      endpoint: "localhost:7500",
+      proxy: { managementPort: 9084 },
+      monitoring: { podMonitor: { enabled: true }, serviceMonitor: { enabled: true } },
+    };
+    const manifests = await render({ values });
+    expect(manifests.config("proxy")).toMatchObject({ listen: { port: 7500 }, management: { port: 9084 } });
+    const { startupProbe, livenessProbe, readinessProbe } = manifests.container("proxy");
+    const probes = [startupProbe, livenessProbe, readinessProbe].map((probe) => probe.httpGet.port);
+    expect(probes).toEqual([9084, 9084, 9084]);
+    expect(JSON.stringify(manifests.all)).not.toMatch(/\b(8084|7439)\b/);
+    expect(JSON.stringify(manifests.ofKind("PodMonitor"))).toContain("9084");
+    expect(JSON.stringify(manifests.only("Service", "proxy"))).toContain("9084");
+  });
+});
+
 it("starts the image's program with the flags under which its memory is tested", async () => {
   const manifests = await render({});
   const memoryTest = await readFile(new URL("../integration/proxy-memory.test.ts", import.meta.url), "utf8");

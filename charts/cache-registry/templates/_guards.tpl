@@ -5,6 +5,7 @@
 {{- include "cache-registry.guardSecrets" . -}}
 {{- include "cache-registry.guardScaling" . -}}
 {{- include "cache-registry.guardPrivateImages" . -}}
+{{- include "cache-registry.guardPorts" . -}}
 {{- if .Values.registry.enabled -}}
 {{- include "cache-registry.guardStorage" . -}}
 {{- include "cache-registry.guardPushes" . -}}
@@ -83,5 +84,12 @@
 {{- end -}}
 {{- if and (eq .Values.mode "rewrite") (not .Values.proxy.enabled) (regexMatch "^(localhost|127\\.)" .Values.endpoint) -}}
 {{- fail (printf "proxy.enabled is false, but with mode rewrite pods would pull from %s, where nothing listens: set mode to mirror, or endpoint to an address at which every node reaches the registry." .Values.endpoint) -}}
+{{- end -}}
+{{- end }}
+
+{{- /* One process, two listeners. */}}
+{{- define "cache-registry.guardPorts" -}}
+{{- if and .Values.proxy.enabled (eq (include "cache-registry.proxy.port" . | trim) (toString .Values.proxy.managementPort)) -}}
+{{- fail (printf "proxy.managementPort is the port of endpoint %s, where the proxy serves pulls: choose another one." .Values.endpoint) -}}
 {{- end -}}
 {{- end }}

@@ -5,7 +5,7 @@ registry: 8081
 {{- end }}
 webhook: 8082
 controllers: 8083
-proxy: 8084
+proxy: {{ .Values.proxy.managementPort }}
 {{- end }}
 
 {{- define "cache-registry.monitoring.metadata" -}}

@@ -52,7 +52,7 @@ proxy:
   ingress:
     # pulls come through the host port, so from the node
     - ports: [{ protocol: TCP, port: {{ regexFind "[0-9]+$" .Values.endpoint }} }]
-    {{- include "cache-registry.networkPolicy.metrics" (dict "port" 8084 "from" $policy.metricsFrom) | nindent 4 }}
+    {{- include "cache-registry.networkPolicy.metrics" (dict "port" .Values.proxy.managementPort "from" $policy.metricsFrom) | nindent 4 }}
 {{- end }}
 {{- end }}
 

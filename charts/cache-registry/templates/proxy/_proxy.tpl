@@ -17,7 +17,7 @@ listen:
   {{- else }}
   hosts: [{{ include "cache-registry.anyAddress" . }}]
   {{- end }}
-management: { host: {{ include "cache-registry.anyAddress" . }}, port: 8084 }
+management: { host: {{ include "cache-registry.anyAddress" . }}, port: {{ .Values.proxy.managementPort }} }
 registry:
   url: {{ include "cache-registry.registry.url" . | quote }}
   connectTimeout: {{ .Values.proxy.connectTimeout | quote }}
