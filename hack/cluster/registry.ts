@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { ensureTools } from "../tools/ensure.ts";
 import { startComponent, waitFor } from "./components.ts";
 import { requireTool } from "./containerd.ts";
+import { freePort } from "./free-port.ts";
 
 export interface RegistryOptions {
   /** Holds its configuration, log and content; content that is there is served. */
@@ -29,7 +29,7 @@ export interface Registry {
 /** Starts CNCF distribution over plain HTTP: a stand-in for the registries of the world. */
 export async function startRegistry({ dir, host = "127.0.0.1", port, auth, log }: RegistryOptions): Promise<Registry> {
   const tools = await ensureTools(["registry"], { log });
-  const chosen = port ?? (await freePort(host));
+  const chosen = port ?? (await freePort());
   await mkdir(dir, { recursive: true });
   const configuration = {
     version: "0.1",
@@ -53,23 +53,10 @@ export async function startRegistry({ dir, host = "127.0.0.1", port, auth, log }
   const url = `http://${address}`;
   try {
     const answers = async () => (await fetch(`${url}/v2/`)).status === (auth ? 401 : 200);
-    await waitFor(answers, { what: `the registry at ${url}`, components: [registry], timeoutMs: 15_000 });
+    await waitFor(answers, { what: `the registry at ${url}`, components: [registry], timeoutMs: 60_000 });
   } catch (error) {
     await registry.stop();
     throw error;
   }
   return { host, port: chosen, address, url, stop: () => registry.stop() };
-}
-
-/** A port nothing listens on now. */
-async function freePort(host = "127.0.0.1"): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, host, resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error(`no port on ${host}`);
-  return address.port;
 }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { Socket } from "node:net";
 import { Transform, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { freePort } from "./free-port.ts";
 import { createPacer, type Pacer } from "./pacer.ts";
 
 export interface UpstreamOptions {
@@ -56,7 +57,7 @@ export interface Upstream {
 }
 
 /** A counting reverse proxy: the place where a test sees, slows down and breaks what a cache asks of its upstream. */
-export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: UpstreamOptions): Promise<Upstream> {
+export async function startUpstream({ target, host = "0.0.0.0", port }: UpstreamOptions): Promise<Upstream> {
   const traffic = new Map<string, Traffic>();
   const pacer = createPacer();
   const sockets = new Set<Socket>();
@@ -101,7 +102,8 @@ export async function startUpstream({ target, host = "0.0.0.0", port = 0 }: Upst
     for (const socket of sockets) socket.destroy();
     await closed;
   };
-  await listen(port);
+  // Not one of the kernel's choice: another program could get it while this is off.
+  await listen(port ?? (await freePort()));
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error(`no port on ${host}`);
   return {

@@ -7,8 +7,8 @@ import { stringify } from "yaml";
 import { bundle } from "../../hack/bundle.ts";
 import { type Component, startComponent } from "../../hack/cluster/components.ts";
 import { requireTool } from "../../hack/cluster/containerd.ts";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
-import { freePort } from "../support/free-port.ts";
 
 /** A server under test, in a folder of its own; its log goes to a file there. */
 export type Peer = {

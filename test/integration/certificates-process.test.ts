@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
 import { type ApiServer, startApiServer } from "../support/api-server.ts";
 import { CA_SECRET, heldCertificate, NAMESPACE, TLS_SECRET } from "../support/certificates.ts";
 import { applyDefinition, connect } from "../support/controllers.ts";
 import { grantAccess } from "../support/controllers-access.ts";
 import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 
 const CLI = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
 const NAMES = { lease: "cache-registry-controllers", secret: "management-token", deployment: "controllers" };

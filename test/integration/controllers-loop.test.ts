@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { CLUSTER_STATE_KEY, parseClusterState } from "../../packages/core/src/cluster-state.ts";
 import type { KubeObject } from "../../packages/kube/src/object.ts";
 import { CONFIG_MAPS, EVENTS, PODS, type Resource } from "../../packages/kube/src/resource.ts";
@@ -18,7 +19,6 @@ import { selfSigned } from "../e2e/self-signed.ts";
 import { CLUSTER_RULES } from "../support/controllers.ts";
 import { useBench } from "../support/controllers-bench.ts";
 import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 
 const CLI = fileURLToPath(new URL("../../packages/cli/src/main.ts", import.meta.url));
 const CONFIG_MAP = { namespace: "default", name: "cluster-state" };

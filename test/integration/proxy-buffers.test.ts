@@ -3,8 +3,6 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { digestOf } from "@cache-registry/core/digest";
 import {
@@ -12,6 +10,7 @@ import {
   type ScriptedRegistry,
 } from "@cache-registry/registry-client/testing/scripted-registry";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { freePort } from "../../hack/cluster/free-port.ts";
 
 /* The proxy in a process of its own, since only there its memory is its own. */
 
@@ -27,15 +26,6 @@ let child: ChildProcess;
 let cache: ScriptedRegistry;
 let upstream: ScriptedRegistry;
 let url: string;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
 
 /** Sends a blob that exists only while it is sent. */
 function serveLarge(registry: ScriptedRegistry): void {

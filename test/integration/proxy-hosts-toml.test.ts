@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { stringify } from "yaml";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 import { type RunningCommand, runCommand, whenReady } from "../support/registry-process.ts";
 
 const USERS = 'server = "https://registry-1.docker.io"\n\n[host."https://mirror.corp"]\n';

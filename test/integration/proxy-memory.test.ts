@@ -8,8 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { bundle } from "../../hack/bundle.ts";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 
 /* The bundled proxy in a process of its own between a cache with large blobs and many readers. DESIGN rule 17. */
 

@@ -3,10 +3,10 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 
 /** A real API server on a real etcd, without nodes and without controllers: what the tests create is all there is. */
@@ -29,9 +29,9 @@ export async function startApiServer(): Promise<ApiServer> {
     log: (line) => process.stderr.write(`${line}\n`),
   });
   const dir = await mkdtemp(join(tmpdir(), "creg-api-server-"));
-  const [etcdPort, peerPort, apiPort] = await freePorts(3);
+  const [etcdPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
   const token = randomBytes(16).toString("hex");
-  const { kubeconfig, limitedKubeconfig } = await writeFiles(dir, token, apiPort ?? 0);
+  const { kubeconfig, limitedKubeconfig } = await writeFiles(dir, token, apiPort);
   const etcd = run(join(dir, "etcd.log"), tools.etcd, [
     `--data-dir=${join(dir, "etcd")}`,
     `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
@@ -60,7 +60,7 @@ export async function startApiServer(): Promise<ApiServer> {
       "--service-account-issuer=https://kubernetes.default.svc",
     ]);
   let server = startServer();
-  await ready(apiPort ?? 0, token, server);
+  await ready(apiPort, token, server);
   return {
     kubeconfig,
     limitedKubeconfig,
@@ -70,7 +70,7 @@ export async function startApiServer(): Promise<ApiServer> {
     async restart() {
       await end(server);
       server = startServer();
-      await ready(apiPort ?? 0, token, server);
+      await ready(apiPort, token, server);
     },
     async stop() {
       await end(server);
@@ -145,22 +145,4 @@ function statusOf(port: number, token: string): Promise<number | undefined> {
     asking.once("error", () => resolve(undefined));
     asking.end();
   });
-}
-
-/** Held open together, so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve) => {
-          server.listen(0, "127.0.0.1", () => {
-            const address = server.address();
-            resolve(typeof address === "object" && address !== null ? address.port : 0);
-          });
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AzureOptions, createAzureBlobStore } from "@cache-registry/storage/blob-store/azure";
 import { sharedKeyHeader } from "@cache-registry/storage/blob-store/azure/authorization";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
-import { freePort } from "./free-port.ts";
 import type { ObjectStore } from "./object-stores.ts";
 import { startStoreProcess } from "./store-server.ts";
 

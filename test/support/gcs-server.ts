@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createGcsBlobStore, type GcsOptions } from "@cache-registry/storage/blob-store/gcs";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
-import { freePort } from "./free-port.ts";
 import type { ObjectStore } from "./object-stores.ts";
 import { startStoreProcess } from "./store-server.ts";
 

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureDebianPackages } from "../../hack/tools/debian.ts";
-import { freePort } from "./free-port.ts";
 
 const run = promisify(execFile);
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../../hack/cluster/free-port.ts";
 
 const CLI = new URL("../../packages/cli/src/main.ts", import.meta.url).pathname;
 

@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { type Balancer, startBalancer } from "./balancer.ts";
-import { freePort } from "./free-port.ts";
 import { createRegistryApi, type RegistryApi } from "./registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "./registry-process.ts";
 

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { signedHeaders } from "@cache-registry/runtime/cloud/aws-signature";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
-import { freePort } from "./free-port.ts";
 import { type StoreProcess, startStoreProcess } from "./store-server.ts";
 
 export const S3_CREDENTIALS = { accessKeyId: "test-access-key", secretAccessKey: "test-secret-access-key" };

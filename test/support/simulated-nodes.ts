@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { join } from "node:path";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import type { KubeClient } from "../../packages/kube/src/client.ts";
 import { NODES } from "../../packages/kube/src/resource.ts";
 import type { Node } from "../../packages/kube/src/workloads.ts";
-import { freePort } from "./free-port.ts";
 
 export interface SimulatedNodes {
   readonly names: readonly string[];

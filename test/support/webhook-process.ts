@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { stringify } from "yaml";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../../hack/cluster/free-port.ts";
 import { type RunningCommand, whenReady } from "./registry-process.ts";
 
 const SOURCES = new URL("../../packages/cli/src/main.ts", import.meta.url).pathname;
