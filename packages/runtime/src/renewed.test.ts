@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createRenewed } from "./renewed.ts";
 
@@ -7,15 +8,17 @@ function counting(lifetime: number) {
   let time = 0;
   let count = 0;
   const state = { fail: false };
+  const failures: string[] = [];
   const renewed = createRenewed({
     now: () => time,
+    onFailure: (error) => failures.push(error instanceof Error ? error.message : ""),
     obtain: async () => {
       count += 1;
       if (state.fail) throw new Error(`failure ${count}`);
       return { value: `value ${count}`, lifetime };
     },
   });
-  return { renewed, state, calls: () => count, pass: (ms: number) => (time += ms) };
+  return { renewed, state, failures, calls: () => count, pass: (ms: number) => (time += ms) };
 }
 
 describe("a renewed value", () => {
@@ -31,7 +34,9 @@ describe("a renewed value", () => {
     const long = counting(60 * MINUTE);
     await long.renewed.get();
     long.pass(55 * MINUTE);
-    expect(await long.renewed.get()).toBe("value 2");
+    await long.renewed.get();
+    await expect.poll(() => long.renewed.get()).toBe("value 2");
+    expect(long.calls()).toBe(2);
     const short = counting(10_000);
     await short.renewed.get();
     short.pass(8_999);
@@ -40,13 +45,39 @@ describe("a renewed value", () => {
     expect(await short.renewed.get()).toBe("value 2");
   });
 
+  it("is used meanwhile, by everybody, until its last minute", async () => {
+    let time = 0;
+    let give = (_value: string): void => {};
+    const renewed = createRenewed({
+      now: () => time,
+      obtain: () =>
+        new Promise<{ value: string; lifetime: number }>((resolve) => {
+          give = (value) => resolve({ value, lifetime: 60 * MINUTE });
+        }),
+    });
+    const first = renewed.get();
+    await Promise.resolve();
+    give("old");
+    await first;
+    time = 58 * MINUTE;
+    expect(await Promise.all([renewed.get(), renewed.get()])).toEqual(["old", "old"]);
+    time = 59 * MINUTE;
+    const waiting = renewed.get();
+    give("new");
+    expect(await waiting).toBe("new");
+  });
+
   it("outlives a failure to renew it while it is valid, and no longer", async () => {
-    const { renewed, state, pass } = counting(60 * MINUTE);
+    const { renewed, state, pass, failures } = counting(60 * MINUTE);
     await renewed.get();
     state.fail = true;
     pass(57 * MINUTE);
     expect(await renewed.get()).toBe("value 1");
-    pass(3 * MINUTE - 10_000);
+    await setImmediate();
+    pass(2 * MINUTE + 30_000);
+    expect(await renewed.get()).toBe("value 1");
+    expect(failures).toEqual(["failure 2", "failure 3"]);
+    pass(20_000);
     await expect(renewed.get()).rejects.toThrow("failure");
   });
 

@@ -11,6 +11,8 @@ export type RenewedOptions<Value> = {
   readonly obtain: () => Promise<Lasting<Value>>;
   /** Milliseconds; monotonic, so that no clock but our own counts. */
   readonly now?: () => number;
+  /** Told of each failure; while something valid is held, nobody else is. */
+  readonly onFailure?: ((error: unknown) => void) | undefined;
 };
 
 /** A value that expires, such as a token: held, renewed before its end, by one call at a time. */
@@ -22,6 +24,8 @@ export type Renewed<Value> = {
 };
 
 const MAX_MARGIN_MS = 5 * 60_000;
+/** With less than this left a caller waits for the renewal; with more it goes on with what is held. */
+const MAX_WAIT_MS = 60_000;
 /** It must still be valid when it arrives. */
 const LAST_SECONDS_MS = 10_000;
 /** Whoever just failed is not asked again by every caller. */
@@ -31,7 +35,13 @@ const MIN_AGE_MS = 10_000;
 
 type Held<Value> = { readonly value: Value; readonly since: number; readonly lifetime: number };
 
-export function createRenewed<Value>({ obtain, now = () => performance.now() }: RenewedOptions<Value>): Renewed<Value> {
+/** How long before its end a value is renewed, waited for, and not used any more. Shorter where it lives shortly. */
+const early = (lifetime: number): number => Math.min(MAX_MARGIN_MS, lifetime / 10);
+const late = (lifetime: number): number => Math.max(last(lifetime), Math.min(MAX_WAIT_MS, lifetime / 20));
+const last = (lifetime: number): number => Math.min(LAST_SECONDS_MS, lifetime / 10);
+
+export function createRenewed<Value>(options: RenewedOptions<Value>): Renewed<Value> {
+  const { obtain, now = () => performance.now(), onFailure } = options;
   const flights = createSingleFlight<Value>();
   let held: Held<Value> | undefined;
   let failed: { readonly error: unknown; readonly until: number } | undefined;
@@ -45,6 +55,7 @@ export function createRenewed<Value>({ obtain, now = () => performance.now() }: 
       return held.value;
     } catch (error) {
       failed = { error, until: now() + FAILURE_MS };
+      onFailure?.(error);
       throw error;
     }
   }
@@ -55,13 +66,16 @@ export function createRenewed<Value>({ obtain, now = () => performance.now() }: 
 
   return {
     async get(signal) {
-      const early = (lifetime: number): number => Math.min(MAX_MARGIN_MS, lifetime / 10);
       if (held && isValid(early)) return held.value;
+      if (held && isValid(late)) {
+        flights.run("", renew).catch(() => undefined);
+        return held.value;
+      }
       try {
         return await flights.run("", renew, signal);
       } catch (error) {
         signal?.throwIfAborted();
-        if (held && isValid((lifetime) => Math.min(LAST_SECONDS_MS, lifetime / 10))) return held.value;
+        if (held && isValid(last)) return held.value;
         throw error;
       }
     },

@@ -58,10 +58,9 @@ function tokensOf({ entry, env, fetch }: AcrOptions): {
       ? {}
       : { AZURE_FEDERATED_TOKEN_FILE: federatedTokenFile, AZURE_CLIENT_SECRET: undefined }),
   };
-  const metadata = env.AZURE_POD_IDENTITY_AUTHORITY_HOST ? { metadataUrl: env.AZURE_POD_IDENTITY_AUTHORITY_HOST } : {};
   return {
     tenant,
-    tokens: createAzureTokens({ resource: RESOURCE, env: variables, clientSecretFile, fetch, ...metadata }),
+    tokens: createAzureTokens({ resource: RESOURCE, env: variables, clientSecretFile, fetch }),
   };
 }
 

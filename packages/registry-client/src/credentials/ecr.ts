@@ -1,5 +1,5 @@
-import { awsEndpoint, createAwsCredentials } from "@cache-registry/runtime/cloud-identity/aws-credentials";
-import { signRequest } from "@cache-registry/runtime/cloud-identity/aws-sts";
+import { createAwsCredentials } from "@cache-registry/runtime/cloud-identity/aws-credentials";
+import { awsEndpoint, signRequest } from "@cache-registry/runtime/cloud-identity/aws-sts";
 import {
   type Environment,
   lifetimeOf,

@@ -2,9 +2,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { awsDomain } from "../cloud/aws-region.ts";
 import { type ScriptedService, startScriptedService } from "../testing/scripted-service.ts";
 import { isSigned } from "../testing/verify-signature.ts";
 import { createAwsCredentials } from "./aws-credentials.ts";
+import { stsPlace } from "./aws-sts.ts";
 import { createCloudRequests, type Environment } from "./cloud-request.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/pull";
@@ -23,13 +25,14 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-function credentials(env: Environment, roleArn?: string) {
+function credentials(env: Environment, roleArn?: string, onFailure?: (error: unknown) => void) {
   return createAwsCredentials({
     send: createCloudRequests(),
     env,
     region: "eu-west-3",
     domain: "amazonaws.com",
     roleArn,
+    onFailure,
   });
 }
 
@@ -137,6 +140,71 @@ describe("AWS credentials", () => {
     const error: unknown = await credentials(env)
       .get()
       .catch((thrown: unknown) => thrown);
-    expect(String(error)).toBe(`IdentityError: ${service.host}: answered 400 InvalidIdentityToken`);
+    const source = "the service account's role (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE)";
+    const reason = `${service.host}: answered 400 InvalidIdentityToken`;
+    expect(String(error)).toBe(`IdentityError: no AWS credentials from ${source}: ${reason}`);
+  });
+
+  it.each([
+    [{ AWS_ACCESS_KEY_ID: "hunter2" }, "AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not"],
+    [{ AWS_SECRET_ACCESS_KEY: "hunter2" }, "AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not"],
+    [{ AWS_WEB_IDENTITY_TOKEN_FILE: "/nowhere" }, "AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not"],
+    [{ AWS_WEB_IDENTITY_TOKEN_FILE: "/nowhere", AWS_ROLE_ARN: ROLE }, "cannot read the secret file /nowhere"],
+    [{ AWS_CONTAINER_CREDENTIALS_FULL_URI: "hunter2" }, "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL"],
+    [
+      { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/v2", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "/nowhere" },
+      "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI): cannot read the secret file /nowhere",
+    ],
+    [{ AWS_EC2_METADATA_SERVICE_ENDPOINT: "hunter2" }, "AWS_EC2_METADATA_SERVICE_ENDPOINT is no URL"],
+    [
+      { AWS_EC2_METADATA_DISABLED: "TRUE" },
+      "AWS_CONTAINER_CREDENTIALS_FULL_URI is set, and AWS_EC2_METADATA_DISABLED is",
+    ],
+    [{ AWS_ENDPOINT_URL_STS: "hunter2" }, "AWS_ENDPOINT_URL_STS is no URL"],
+  ])("that cannot be had with %j are told with the variable or the file", async (env, message) => {
+    const error: unknown = await credentials(env)
+      .get()
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: "IdentityError", transient: false });
+    expect(String(error)).toContain(message);
+    expect(String(error)).not.toContain("hunter2");
+  });
+
+  it("of an instance are missing for good where it never gave any, and for a while where it did", async () => {
+    const env = { AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url };
+    service.answer = ({ url }) => (url.pathname === "/latest/api/token" ? { body: "session" } : undefined);
+    await expect(credentials(env).get()).rejects.toThrow("the instance has no role");
+    service.answer = () => ({ status: 503 });
+    await expect(credentials(env).get()).rejects.toMatchObject({ transient: false });
+    const failures: unknown[] = [];
+    const onFailure = (error: unknown): void => void failures.push(error);
+    const expired = new Date(Date.now() - 1000).toISOString();
+    const body = { AccessKeyId: "ASIAEC2", SecretAccessKey: "s", Token: "t", Expiration: expired };
+    service.answer = ({ url }) => ({ body: url.pathname.endsWith("/role") ? body : "role" });
+    const source = credentials(env, undefined, onFailure);
+    const held = await source.get();
+    // The service says that it is over, but has nothing better.
+    expect(await source.get()).toBe(held);
+    expect(failures).toEqual([]);
+  });
+});
+
+describe("the endpoint of STS", () => {
+  it.each([
+    [{}, "https://sts.eu-west-3.amazonaws.com/", "eu-west-3"],
+    [{ AWS_STS_REGIONAL_ENDPOINTS: "regional" }, "https://sts.eu-west-3.amazonaws.com/", "eu-west-3"],
+    [{ AWS_STS_REGIONAL_ENDPOINTS: "legacy" }, "https://sts.amazonaws.com/", "us-east-1"],
+    [{ AWS_STS_REGIONAL_ENDPOINTS: "legacy", AWS_ENDPOINT_URL_STS: "https://vpce/" }, "https://vpce/", "eu-west-3"],
+    [{ AWS_ENDPOINT_URL: "https://all/", AWS_ENDPOINT_URL_STS: "https://vpce/" }, "https://vpce/", "eu-west-3"],
+    [{ AWS_ENDPOINT_URL: "https://all/" }, "https://all/", "eu-west-3"],
+  ])("with %j is %s", (env, endpoint, region) => {
+    expect(stsPlace("eu-west-3", "amazonaws.com", env)).toEqual({ endpoint: new URL(endpoint), region });
+  });
+
+  it("is the region's where there was never a global one", () => {
+    const legacy = { AWS_STS_REGIONAL_ENDPOINTS: "legacy" };
+    expect(stsPlace("eu-south-2", "amazonaws.com", legacy).endpoint.host).toBe("sts.eu-south-2.amazonaws.com");
+    const china = stsPlace("cn-north-1", awsDomain("cn-north-1"), legacy);
+    expect(china).toEqual({ endpoint: new URL("https://sts.cn-north-1.amazonaws.com.cn/"), region: "cn-north-1" });
   });
 });

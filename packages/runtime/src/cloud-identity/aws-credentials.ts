@@ -1,8 +1,10 @@
+import { messageOf } from "@cache-registry/core/errors";
 import type { AwsCredentials } from "../cloud/aws-signature.ts";
 import { createRenewed, type Lasting, type Renewed } from "../renewed.ts";
 import { containerCredentials, instanceCredentials } from "./aws-metadata.ts";
-import { assumeRole, assumeRoleWithWebIdentity, type StsOptions } from "./aws-sts.ts";
+import { assumeRole, assumeRoleWithWebIdentity, type StsOptions, stsPlace } from "./aws-sts.ts";
 import { type Environment, type SendCloudRequest, unusable } from "./cloud-request.ts";
+import { IdentityError } from "./token-source.ts";
 
 export type AwsCredentialOptions = {
   readonly send: SendCloudRequest;
@@ -12,46 +14,92 @@ export type AwsCredentialOptions = {
   readonly domain: string;
   /** Assumed with what was found. */
   readonly roleArn?: string | undefined;
+  /** Told of each failure to obtain some, also while the old ones are still valid. */
+  readonly onFailure?: ((error: unknown) => void) | undefined;
+};
+
+type Found = Lasting<AwsCredentials> & {
+  /** It is the role that was to be assumed already. */
+  readonly assumed?: boolean;
 };
 
 const FOR_EVER = Number.MAX_SAFE_INTEGER;
 
-/** Endpoint of a service: the variables that every AWS tool knows go before the usual name. */
-export function awsEndpoint(service: string, usual: string, env: Environment): URL {
-  const set = env[`AWS_ENDPOINT_URL_${service.toUpperCase()}`] || env.AWS_ENDPOINT_URL;
-  return new URL(set || usual);
+/** An error that says where they were looked for: the names of variables, never their values. */
+async function from<Value>(source: string, asking: Promise<Value>): Promise<Value> {
+  try {
+    return await asking;
+  } catch (error) {
+    const transient = error instanceof IdentityError && error.transient;
+    throw new IdentityError(`no AWS credentials from ${source}: ${messageOf(error)}`, { transient, cause: error });
+  }
 }
 
-/** The order of the AWS SDKs, without their configuration files: variables, web identity, container, instance. */
-async function find(options: AwsCredentialOptions, sts: StsOptions): Promise<Lasting<AwsCredentials>> {
-  const { env, send } = options;
+function fromVariables(env: Environment): Found | undefined {
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN } = env;
-  if (accessKeyId && secretAccessKey) {
-    return {
-      value: { accessKeyId, secretAccessKey, sessionToken: AWS_SESSION_TOKEN || undefined },
-      lifetime: FOR_EVER,
-    };
-  }
-  const { AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile, AWS_ROLE_ARN } = env;
-  const webRole = AWS_ROLE_ARN || options.roleArn;
-  if (tokenFile && webRole) return assumeRoleWithWebIdentity(sts, { roleArn: webRole, tokenFile });
-  const container = await containerCredentials(send, env);
-  if (container) return container;
-  if (env.AWS_EC2_METADATA_DISABLED?.toLowerCase() === "true") {
-    throw unusable("no AWS credentials: none in the environment, and the metadata service is disabled");
-  }
-  return instanceCredentials(send, env);
+  if (!accessKeyId && !secretAccessKey) return undefined;
+  if (!accessKeyId) throw unusable("AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not");
+  if (!secretAccessKey) throw unusable("AWS_ACCESS_KEY_ID is set, but AWS_SECRET_ACCESS_KEY is not");
+  return { value: { accessKeyId, secretAccessKey, sessionToken: AWS_SESSION_TOKEN || undefined }, lifetime: FOR_EVER };
 }
 
-/** AWS credentials of this process, renewed before they expire. @throws IdentityError from `get` */
+async function fromWebIdentity({ env, roleArn }: AwsCredentialOptions, sts: StsOptions): Promise<Found | undefined> {
+  const { AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile, AWS_ROLE_ARN } = env;
+  if (!tokenFile) return undefined;
+  const webRole = AWS_ROLE_ARN || roleArn;
+  if (!webRole) throw unusable("AWS_WEB_IDENTITY_TOKEN_FILE is set, but AWS_ROLE_ARN is not");
+  const source = "the service account's role (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE)";
+  const found = await from(source, assumeRoleWithWebIdentity(sts, { roleArn: webRole, tokenFile }));
+  return { ...found, assumed: !AWS_ROLE_ARN };
+}
+
+async function fromContainer({ env, send }: AwsCredentialOptions): Promise<Found | undefined> {
+  const isRelative = Boolean(env.AWS_CONTAINER_CREDENTIALS_RELATIVE_URI);
+  const source = `AWS_CONTAINER_CREDENTIALS_${isRelative ? "RELATIVE" : "FULL"}_URI`;
+  return from(`the container's agent (${source})`, containerCredentials(send, env));
+}
+
+const UNSET =
+  "none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE and AWS_CONTAINER_CREDENTIALS_FULL_URI is set, and";
+
+/** @param known whether it gave some before: if not, this is most likely no instance, and trying again does not mend it */
+async function fromInstance({ env, send }: AwsCredentialOptions, known: boolean): Promise<Found> {
+  if (env.AWS_EC2_METADATA_DISABLED?.toLowerCase() === "true") {
+    throw unusable(`no AWS credentials: ${UNSET} AWS_EC2_METADATA_DISABLED is`);
+  }
+  try {
+    return await instanceCredentials(send, env);
+  } catch (error) {
+    const transient = known && error instanceof IdentityError && error.transient;
+    const message = `no AWS credentials: ${UNSET} the instance metadata service gives none: ${messageOf(error)}`;
+    throw new IdentityError(message, { transient, cause: error });
+  }
+}
+
+/**
+ * AWS credentials of this process, renewed before they expire. The order is that of the AWS SDKs, without their configuration
+ * files: variables, web identity (IRSA), container (EKS Pod Identity, ECS), instance (IMDSv2).
+ * @throws IdentityError from `get`
+ */
 export function createAwsCredentials(options: AwsCredentialOptions): Renewed<AwsCredentials> {
-  const { env, region, domain, roleArn, send } = options;
-  const sts = { send, env, region, endpoint: awsEndpoint("sts", `https://sts.${region}.${domain}/`, env) };
+  const { env, region, domain, roleArn, send, onFailure } = options;
+  let isInstance = false;
+
+  async function find(sts: StsOptions): Promise<Found> {
+    const named = fromVariables(env) ?? (await fromWebIdentity(options, sts)) ?? (await fromContainer(options));
+    if (named) return named;
+    const found = await fromInstance(options, isInstance);
+    isInstance = true;
+    return found;
+  }
+
   return createRenewed({
     async obtain() {
-      const found = await find(options, sts);
-      const assumed = env.AWS_WEB_IDENTITY_TOKEN_FILE && !env.AWS_ROLE_ARN && !env.AWS_ACCESS_KEY_ID;
-      return roleArn === undefined || assumed ? found : assumeRole(sts, { roleArn, credentials: found.value });
+      const sts = { send, env, ...stsPlace(region, domain, env) };
+      const found = await find(sts);
+      if (roleArn === undefined || found.assumed) return found;
+      return from(`the role ${roleArn}`, assumeRole(sts, { roleArn, credentials: found.value }));
     },
+    onFailure,
   });
 }

@@ -64,11 +64,19 @@ export async function containerCredentials(
   return credentialsOf(await ask(send, { method: "GET", url, headers }), url);
 }
 
-const INSTANCE_HOST = "http://169.254.169.254";
+/** While it cannot renew them, the service hands out expired ones, which may be valid for longer than they say. */
+const MIN_INSTANCE_LIFETIME_MS = 60_000;
+
+function instanceUrl({ AWS_EC2_METADATA_SERVICE_ENDPOINT: set, ...env }: Environment): URL {
+  const isIPv6 = env.AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE?.toLowerCase() === "ipv6";
+  const url = set || (isIPv6 ? "http://[fd00:ec2::254]" : "http://169.254.169.254");
+  if (!URL.canParse(url)) throw unusable("AWS_EC2_METADATA_SERVICE_ENDPOINT is no URL");
+  return new URL(url);
+}
 
 /** Credentials of the instance's role, by version 2 of its metadata service. */
 export async function instanceCredentials(send: SendCloudRequest, env: Environment): Promise<Lasting<AwsCredentials>> {
-  const base = new URL(env.AWS_EC2_METADATA_SERVICE_ENDPOINT || INSTANCE_HOST);
+  const base = instanceUrl(env);
   const at = (path: string): URL => new URL(`/latest/${path}`, base);
   const session = await ask(send, {
     method: "PUT",
@@ -77,7 +85,10 @@ export async function instanceCredentials(send: SendCloudRequest, env: Environme
   });
   const headers = { "x-aws-ec2-metadata-token": session.text.trim() };
   const folder = "meta-data/iam/security-credentials/";
-  const role = (await ask(send, { method: "GET", url: at(folder), headers })).text.trim().split("\n")[0] ?? "";
-  const url = at(`${folder}${encodeURIComponent(role)}`);
-  return credentialsOf(await ask(send, { method: "GET", url, headers }), url);
+  const roles = await send({ method: "GET", url: at(folder), headers, local: true });
+  if (roles.status === 404) throw unusable(`${base.host}: the instance has no role`);
+  if (roles.status !== 200) throw refusal(base, roles);
+  const url = at(`${folder}${encodeURIComponent(roles.text.trim().split("\n")[0] ?? "")}`);
+  const { value, lifetime } = credentialsOf(await ask(send, { method: "GET", url, headers }), url);
+  return { value, lifetime: Math.max(lifetime, MIN_INSTANCE_LIFETIME_MS) };
 }

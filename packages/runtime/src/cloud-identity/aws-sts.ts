@@ -22,6 +22,29 @@ export type StsOptions = {
 
 const VERSION = "2011-06-15";
 
+/** Regions that AWS_STS_REGIONAL_ENDPOINTS=legacy sends to the global endpoint (AWS SDKs and Tools Reference Guide). */
+const LEGACY_REGIONS: ReadonlySet<string> = new Set(
+  `ap-northeast-1 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-north-1 eu-west-1 eu-west-2
+  eu-west-3 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2`.split(/\s+/),
+);
+
+/** The region's endpoint unless the variables name another; the region is that of signatures. */
+export function stsPlace(region: string, domain: string, env: Environment): Pick<StsOptions, "region" | "endpoint"> {
+  const named = env.AWS_ENDPOINT_URL_STS || env.AWS_ENDPOINT_URL;
+  const isLegacy = env.AWS_STS_REGIONAL_ENDPOINTS?.toLowerCase() === "legacy" && LEGACY_REGIONS.has(region);
+  if (isLegacy && !named) return { region: "us-east-1", endpoint: new URL("https://sts.amazonaws.com/") };
+  return { region, endpoint: awsEndpoint("sts", `https://sts.${region}.${domain}/`, env) };
+}
+
+/** Endpoint of a service: the variables that every AWS tool knows go before the usual name. @throws IdentityError */
+export function awsEndpoint(service: string, usual: string, env: Environment): URL {
+  const names = [`AWS_ENDPOINT_URL_${service.toUpperCase()}`, "AWS_ENDPOINT_URL"];
+  const name = names.find((candidate) => env[candidate]);
+  const url = (name && env[name]) || usual;
+  if (!URL.canParse(url)) throw unusable(`${name} is no URL`);
+  return new URL(url);
+}
+
 /** AWS Security Token Service answers in XML whose values need no unescaping: base64 and dates. */
 function credentialsOf(answer: CloudAnswer, endpoint: URL): Lasting<AwsCredentials> {
   if (answer.status !== 200) throw refusal(endpoint, answer);

@@ -40,6 +40,13 @@ describe("an application of Azure", () => {
     expect(JSON.parse(await tokenOf({ ...env, ...federated, AZURE_CLIENT_SECRET: "s3cret" }))).toEqual(expected);
   });
 
+  it("that is half named is told by the variable that is missing", async () => {
+    const federated = { AZURE_FEDERATED_TOKEN_FILE: "/nowhere", AZURE_TENANT_ID: "tenant" };
+    await expect(tokenOf(federated)).rejects.toThrow("AZURE_FEDERATED_TOKEN_FILE is set, but AZURE_CLIENT_ID is not");
+    const secret = { AZURE_CLIENT_SECRET: "hunter2", AZURE_CLIENT_ID: "app" };
+    await expect(tokenOf(secret)).rejects.toThrow("AZURE_CLIENT_SECRET is set, but AZURE_TENANT_ID is not");
+  });
+
   it("that is refused is told by code, without secrets", async () => {
     service.answer = ({ body }) => ({ status: 401, body: { error: "invalid_client", error_description: body } });
     const env = {

@@ -1,6 +1,6 @@
 import { createSecretFile, type SecretFile } from "../secret.ts";
 import { requestToken } from "./token-request.ts";
-import { createTokenSource, type TokenSource } from "./token-source.ts";
+import { createTokenSource, IdentityError, type TokenSource } from "./token-source.ts";
 
 export type AzureIdentity = {
   /** What the token is for, such as https://storage.azure.com, without a slash at the end. */
@@ -12,8 +12,6 @@ export type AzureIdentity = {
   /** The machine's own metadata service is asked without it. */
   readonly fetch?: typeof globalThis.fetch | undefined;
   readonly now?: () => number;
-  /** For tests: where the instance metadata service is. */
-  readonly metadataUrl?: string;
 };
 
 const INSTANCE_METADATA = "http://169.254.169.254";
@@ -29,10 +27,25 @@ type Proof = () => Promise<Readonly<Record<string, string>>>;
 export function createAzureTokens({ env, clientSecretFile, ...deps }: AzureIdentity): TokenSource {
   const { AZURE_TENANT_ID: tenant, AZURE_CLIENT_ID: clientId } = env;
   const proof = clientSecretFile === undefined ? proofOf(env) : secretProof(createSecretFile(clientSecretFile));
-  if (!proof || !tenant || !clientId) return managedIdentity(deps, clientId || undefined);
+  if (!proof) {
+    const host = env.AZURE_POD_IDENTITY_AUTHORITY_HOST || INSTANCE_METADATA;
+    return managedIdentity(deps, { host, clientId: clientId || undefined });
+  }
+  // AKS sets the client id only for an annotated service account: the machine's identity instead would be a riddle.
+  if (!tenant || !clientId) return incomplete(env, tenant ? "AZURE_CLIENT_ID" : "AZURE_TENANT_ID");
   const authority = (env.AZURE_AUTHORITY_HOST || "https://login.microsoftonline.com").replace(/\/+$/, "");
   const url = `${authority}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`;
   return applicationTokens(deps, { clientId, url, proof });
+}
+
+function incomplete(env: AzureIdentity["env"], missing: string): TokenSource {
+  const given = env.AZURE_CLIENT_SECRET ? "AZURE_CLIENT_SECRET" : "AZURE_FEDERATED_TOKEN_FILE";
+  return {
+    token: async () => {
+      throw new IdentityError(`${given} is set, but ${missing} is not`, { transient: false });
+    },
+    forget: () => {},
+  };
 }
 
 function secretProof(file: SecretFile): Proof {
@@ -75,15 +88,15 @@ function applicationTokens(
 }
 
 function managedIdentity(
-  { resource, now = Date.now, metadataUrl = INSTANCE_METADATA }: Deps,
-  clientId: string | undefined,
+  { resource, now = Date.now }: Deps,
+  { host, clientId }: { readonly host: string; readonly clientId: string | undefined },
 ): TokenSource {
   const query = new URLSearchParams({
     "api-version": "2018-02-01",
     resource,
     ...(clientId === undefined ? {} : { client_id: clientId }),
   });
-  const url = `${metadataUrl}/metadata/identity/oauth2/token?${query.toString()}`;
+  const url = `${host.replace(/\/+$/, "")}/metadata/identity/oauth2/token?${query.toString()}`;
   const who = "the instance metadata service";
   return createTokenSource(() => requestToken({ who, url, headers: { metadata: "true" }, now }), { now });
 }

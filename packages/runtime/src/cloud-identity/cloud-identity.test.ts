@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createSecretFile } from "../secret.ts";
 import { createAzureTokens } from "./azure.ts";
@@ -113,8 +114,8 @@ describe("identities of Azure", () => {
 
   it("are the machine's without more", async () => {
     answers = [granted("t-3", "86399")];
-    const env = { AZURE_CLIENT_ID: "client" };
-    const tokens = createAzureTokens({ resource, env, metadataUrl: base, now: () => 1_000 });
+    const env = { AZURE_CLIENT_ID: "client", AZURE_POD_IDENTITY_AUTHORITY_HOST: base };
+    const tokens = createAzureTokens({ resource, env, now: () => 1_000 });
     expect(await tokens.token()).toEqual({ value: "t-3", expiresAt: 1_000 + 86_399_000 });
     expect(seen[0]?.headers.metadata).toBe("true");
     expect(Object.fromEntries(seen[0]?.url.searchParams ?? [])).toEqual({
@@ -164,9 +165,13 @@ describe("a token", () => {
     now = 3_300_000;
     expect((await tokens.token()).value).toBe("1");
     now = 3_400_000;
-    expect((await tokens.token()).value).toBe("2");
+    expect((await tokens.token()).value).toBe("1");
+    await expect.poll(async () => (await tokens.token()).value).toBe("2");
+    now += 3_599_000;
+    expect((await tokens.token()).value).toBe("3");
+    now -= 3_599_000;
     tokens.forget("1");
-    expect((await tokens.token()).value).toBe("2");
+    expect((await tokens.token()).value).toBe("3");
   });
 
   it("is used to its end when it cannot be renewed, without asking all the time", async () => {
@@ -183,7 +188,9 @@ describe("a token", () => {
     await tokens.token();
     now = 3_500_000;
     await tokens.token();
+    await setImmediate();
     expect((await tokens.token()).value).toBe("1");
+    await setImmediate();
     expect(asked).toBe(2);
     now = 3_600_000;
     await expect(tokens.token()).rejects.toThrow("away");

@@ -75,11 +75,19 @@ export function errorCodeOf(text: string): string | undefined {
   return (json ?? /<Code>(\w{1,100})<\/Code>/.exec(text))?.[1];
 }
 
+/** Refusals of AWS that come with 400 and pass (STS, "Errors"; "Common Errors"). */
+const PASSING: ReadonlySet<string | undefined> = new Set([
+  "IDPCommunicationError",
+  "Throttling",
+  "ThrottlingException",
+  "RequestLimitExceeded",
+]);
+
 /** For an answer that is not the success asked for. */
 export function refusal(url: URL, { status, text }: CloudAnswer): IdentityError {
   const code = errorCodeOf(text);
   const message = `${url.host}: answered ${status}${code === undefined ? "" : ` ${code}`}`;
-  return new IdentityError(message, { transient: status >= 500 || status === 429 });
+  return new IdentityError(message, { transient: status >= 500 || status === 429 || PASSING.has(code) });
 }
 
 /** For what trying again does not mend. */

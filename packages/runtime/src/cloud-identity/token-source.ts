@@ -33,6 +33,8 @@ export class IdentityError extends Error {
 const RENEW_BEFORE_MS = 225_000;
 /** After a failure to renew, while the held token is valid. */
 const RENEW_AGAIN_MS = 10_000;
+/** With less than this left a caller waits for the renewal; with more it goes on with what is held. */
+const WAIT_MS = 60_000;
 
 export function createTokenSource(
   acquire: () => Promise<AccessToken>,
@@ -57,7 +59,9 @@ export function createTokenSource(
   return {
     async token() {
       if (held && now() < Math.min(renewAt, held.expiresAt)) return held;
-      return flight.run("token", renew);
+      if (!held || held.expiresAt - now() < WAIT_MS) return flight.run("token", renew);
+      void flight.run("token", renew).catch(() => undefined);
+      return held;
     },
     forget(value) {
       if (held?.value === value) held = undefined;

@@ -187,9 +187,11 @@ describe("authorisation", () => {
     const tokens = createTokenSource(async () => ({ value: `t-${++given}`, expiresAt: Date.now() + 3_600_000 }));
     const identity = await open({ kind: "identity", tokens });
     server.script(refused(401, "InvalidAuthenticationInfo"), held);
-    await expect(identity.stat(digest)).rejects.toMatchObject({ status: 401 });
     await identity.stat(digest);
     expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer t-1", "Bearer t-2"]);
+    server.script(refused(401, "InvalidAuthenticationInfo"));
+    await expect(identity.stat(digest)).rejects.toMatchObject({ status: 401 });
+    expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer t-2", "Bearer t-3"]);
     expect(identity.redirectUrl).toBeUndefined();
   });
 });

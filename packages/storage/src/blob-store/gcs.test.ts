@@ -116,9 +116,11 @@ describe("GCS blob store", () => {
     const tokens = createTokenSource(async () => ({ value: `t-${++given}`, expiresAt: Date.now() + 3_600_000 }));
     const authorized = await open({ tokens });
     server.script(refused(401, "authError"), metadata);
-    await expect(authorized.stat(digest)).rejects.toMatchObject({ status: 401 });
     await authorized.stat(digest);
     expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer t-1", "Bearer t-2"]);
+    server.script(refused(401, "authError"));
+    await expect(authorized.stat(digest)).rejects.toMatchObject({ status: 401 });
+    expect(server.seen.map(({ headers }) => headers.authorization)).toEqual(["Bearer t-2", "Bearer t-3"]);
   });
 
   it("copies what is set aside until the copy is whole", async () => {

@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -40,11 +41,13 @@ describe("blob store configuration", () => {
     expect(problems({ bucket: "images", endpoint: "https://id:secret@host" })).toEqual(["s3.endpoint"]);
   });
 
-  it("refuses s3 without credentials before anything starts", async () => {
-    const config = blobStoreConfig.parse({ driver: "s3", s3: { bucket: "images" } });
-    await expect(openBlobStore(config, { env: {} })).rejects.toThrow("AWS_ACCESS_KEY_ID");
-    const env = { AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret" };
-    await (await openBlobStore(config, { env })).close();
+  it("does not start on s3 without credentials", async () => {
+    const spool = await mkdtemp(join(tmpdir(), "blob-open-"));
+    const config = blobStoreConfig.parse({ driver: "s3", s3: { bucket: "images", spool } });
+    const store = await openBlobStore(config, { env: { AWS_EC2_METADATA_DISABLED: "true" } });
+    await expect(store.start()).rejects.toThrow(/^storage\.blobs\.s3: no AWS credentials: none of AWS_ACCESS_KEY_ID/);
+    await store.close();
+    await rm(spool, { recursive: true });
   });
 
   it("needs a bucket for gcs, and one way to be known there", () => {
@@ -69,9 +72,19 @@ describe("blob store configuration", () => {
   });
 
   it("takes presigned for gcs only with a key file, also one that the environment names", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "blob-open-"));
+    const file = join(folder, "key.json");
     const config = blobStoreConfig.parse({ driver: "gcs", gcs: { bucket: "images" }, redirect: "presigned" });
+    const open = () => openBlobStore(config, { env: { GOOGLE_APPLICATION_CREDENTIALS: file } });
     await expect(openBlobStore(config, { env: {} })).rejects.toThrow("gcs.serviceAccountFile");
-    await (await openBlobStore(config, { env: { GOOGLE_APPLICATION_CREDENTIALS: "key.json" } })).close();
+    await expect(open()).rejects.toThrow("cannot read the secret file");
+    await writeFile(file, JSON.stringify({ type: "external_account" }));
+    await expect(open()).rejects.toThrow("credentials that can sign");
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const key = privateKey.export({ type: "pkcs8", format: "pem" });
+    await writeFile(file, JSON.stringify({ type: "service_account", client_email: "a@b", private_key: key }));
+    await (await open()).close();
+    await rm(folder, { recursive: true });
   });
 
   it("sends clients to a base URL, below which are the keys", async () => {

@@ -1,3 +1,5 @@
+import { messageOf } from "@cache-registry/core/errors";
+import { awsDomain } from "@cache-registry/runtime/cloud/aws-region";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { AzureConfig } from "./azure/config.ts";
 import type { AzureOptions } from "./azure.ts";
@@ -22,9 +24,15 @@ export type OpenBlobStoreDeps = {
 export async function openBlobStore(config: BlobStoreConfig, deps: OpenBlobStoreDeps = {}): Promise<BlobStore> {
   const store = await openDriver(config, deps);
   if (config.redirect === "presigned" && !store.redirectUrl) {
-    throw new Error(`storage.blobs.redirect: presigned needs credentials that can sign: gcs.serviceAccountFile`);
+    throw new Error(`${CANNOT_SIGN}: gcs.serviceAccountFile`);
   }
   return store;
+}
+
+const CANNOT_SIGN = "storage.blobs.redirect: presigned needs credentials that can sign";
+
+function cannotSign(error: unknown): never {
+  throw new Error(`${CANNOT_SIGN}: ${messageOf(error)}`, { cause: error });
 }
 
 async function openDriver(config: BlobStoreConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
@@ -40,7 +48,7 @@ async function openDriver(config: BlobStoreConfig, deps: OpenBlobStoreDeps): Pro
     case "s3":
       return openS3(configured(config.s3), deps);
     case "gcs":
-      return openGcs(configured(config.gcs), deps);
+      return openGcs(config, deps);
     case "azure":
       return openAzure(configured(config.azure), deps);
   }
@@ -61,9 +69,11 @@ async function openS3(config: S3Config, deps: OpenBlobStoreDeps): Promise<BlobSt
   return createS3BlobStore(await s3Options(config, deps));
 }
 
-async function openGcs(config: GcsConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
+async function openGcs({ gcs, redirect }: BlobStoreConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
   const { createGcsBlobStore } = await import("./gcs.ts");
-  return createGcsBlobStore(await gcsOptions(config, deps));
+  const options = await gcsOptions(configured(gcs), deps);
+  if (redirect === "presigned") await options.signer?.().catch(cannotSign);
+  return createGcsBlobStore(options);
 }
 
 async function openAzure(config: AzureConfig, deps: OpenBlobStoreDeps): Promise<BlobStore> {
@@ -79,10 +89,10 @@ async function s3Options(config: S3Config, deps: OpenBlobStoreDeps): Promise<S3O
     location: {
       bucket,
       region,
-      endpoint: endpoint ?? `https://s3.${region}.amazonaws.com`,
+      endpoint: endpoint ?? `https://s3.${region}.${awsDomain(region)}`,
       pathStyle: pathStyle ?? endpoint !== undefined,
     },
-    credentials: createCredentials(config, deps.env ?? process.env),
+    ...createCredentials(config, { env: deps.env ?? process.env, logger: deps.logger }),
   };
 }
 

@@ -12,6 +12,7 @@ import { abortUpload, prepareUpload, putObject, sizeOf } from "./s3/upload.ts";
 export type S3Options = ObjectStoreOptions & {
   readonly location: S3Location;
   readonly credentials: () => Promise<AwsCredentials>;
+  readonly refuse?: ((refused: AwsCredentials) => void) | undefined;
   readonly now?: () => number;
 };
 
@@ -24,8 +25,8 @@ export function createS3BlobStore(options: S3Options): BlobStore {
 const MAX_COPY_BYTES = 5 * 2 ** 30;
 
 /** The objects themselves, for what is kept beside the blobs. */
-export function createS3Objects({ location, credentials, logger, now }: S3Options): Objects {
-  const client = createS3Client({ location, credentials, logger });
+export function createS3Objects({ location, credentials, refuse, logger, now }: S3Options): Objects {
+  const client = createS3Client({ location, credentials, refuse, logger });
   const removals = createDoubtfulRemovals(now);
   return {
     maxCopyBytes: MAX_COPY_BYTES,

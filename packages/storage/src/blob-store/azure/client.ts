@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { encodeStrictly } from "@cache-registry/runtime/cloud/aws-signature";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { RequestBody } from "../object-store/content.ts";
+import { isTokenRenewed } from "../object-store/renewed-token.ts";
 import { type Attempts, createRequests, type StoreRequest } from "../object-store/requests.ts";
 import { type AzureCredentials, readSignature, sharedKeyHeader } from "./authorization.ts";
 
@@ -46,12 +47,10 @@ const VERSION = "2021-12-02";
 
 export function createAzureClient({ location, credentials, logger }: AzureClientDeps): AzureClient {
   const { account, container, endpoint } = location;
-  let lastToken = "";
   const requests = createRequests({
     endpoint,
     // Also in answers to HEAD, which have no body.
     codeOf: (answer) => [answer.headers["x-ms-error-code"]].flat()[0],
-    onRefusal: (status) => status === 401 && credentials.kind === "identity" && credentials.tokens.forget(lastToken),
     logger,
   });
 
@@ -68,16 +67,17 @@ export function createAzureClient({ location, credentials, logger }: AzureClient
     return url;
   }
 
-  async function authorized({ method, name, query, headers = {}, body }: BlobRequest): Promise<StoreRequest> {
+  async function authorized(
+    { method, name, query, headers = {}, body }: BlobRequest,
+    token: string,
+  ): Promise<StoreRequest> {
     const url = urlOf(name, query);
     const dated = { ...headers, "x-ms-version": VERSION, "x-ms-date": new Date().toUTCString() };
     switch (credentials.kind) {
       case "sas":
         return { method, url: await addSignature(url, await credentials.token()), headers: dated, body };
-      case "identity": {
-        lastToken = (await credentials.tokens.token()).value;
-        return { method, url, headers: { ...dated, authorization: `Bearer ${lastToken}` }, body };
-      }
+      case "identity":
+        return { method, url, headers: { ...dated, authorization: `Bearer ${token}` }, body };
       case "key": {
         const signable = { method, url, headers: dated, length: body?.length ?? 0 };
         const authorization = sharedKeyHeader(account, await credentials.key(), signable);
@@ -89,10 +89,16 @@ export function createAzureClient({ location, credentials, logger }: AzureClient
   function attempts(request: BlobRequest): Attempts {
     const { method, name, query, accept } = request;
     const operation = query?.comp === undefined ? "" : ` (${query.comp})`;
+    const tokens = credentials.kind === "identity" ? credentials.tokens : undefined;
+    let token = "";
     return {
       method,
       what: `${method} ${name === "" ? "the container" : name}${operation}`,
-      request: () => authorized(request),
+      async request() {
+        if (tokens) token = (await tokens.token()).value;
+        return authorized(request, token);
+      },
+      renewed: tokens && (({ status }) => isTokenRenewed(tokens, token, status)),
       ...(accept && { accept }),
     };
   }

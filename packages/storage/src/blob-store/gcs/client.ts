@@ -4,6 +4,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import { z } from "zod";
 import type { RequestBody } from "../object-store/content.ts";
 import { StoreProtocolError } from "../object-store/errors.ts";
+import { isTokenRenewed } from "../object-store/renewed-token.ts";
 import { type Attempts, createRequests, type StoreRequest } from "../object-store/requests.ts";
 import { textOf } from "../object-store/xml.ts";
 
@@ -48,27 +49,27 @@ const refusalSchema = z.object({
 });
 
 export function createGcsClient({ location, tokens, logger }: GcsClientDeps): GcsClient {
-  let lastToken = "";
   const requests = createRequests({
     endpoint: location.endpoint,
     codeOf: (_answer, body) =>
       refusalSchema.safeParse(jsonOf(body)).data?.error.errors[0]?.reason ?? textOf(body, "Code"),
-    onRefusal: (status) => status === 401 && tokens?.forget(lastToken),
     logger,
   });
 
   function attempts({ method, path, query, headers = {}, body, what, ...more }: GcsRequest): Attempts {
     const url = new URL(`${location.endpoint}${path}`);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
+    let token = "";
     return {
       ...more,
       method,
       what: `${method} ${what}`,
       async request() {
         if (!tokens) return { method, url, headers, body };
-        lastToken = (await tokens.token()).value;
-        return { method, url, headers: { ...headers, authorization: `Bearer ${lastToken}` }, body };
+        token = (await tokens.token()).value;
+        return { method, url, headers: { ...headers, authorization: `Bearer ${token}` }, body };
       },
+      renewed: tokens && (({ status }) => isTokenRenewed(tokens, token, status)),
     };
   }
 

@@ -10,7 +10,7 @@ export const gcsSchema = z
     serviceAccountFile: filePath()
       .optional()
       .describe(
-        "Key file (JSON) of a service account; default: GOOGLE_APPLICATION_CREDENTIALS, or else the identity of the pod or the machine",
+        "Key file (JSON) of a service account, or configuration of a workload identity; default: GOOGLE_APPLICATION_CREDENTIALS, or else the identity of the pod or the machine",
       ),
     anonymous: z.boolean().default(false).describe("Send no credentials, for emulators"),
   })

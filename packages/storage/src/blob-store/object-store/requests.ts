@@ -31,6 +31,11 @@ export type Attempts = {
   readonly accept?: (status: number) => boolean;
   /** Told of each attempt that failed and may yet have been carried out. */
   readonly onDoubt?: ((failure: unknown) => void) | undefined;
+  /**
+   * Told of each refusal. True: the request would now be made with other credentials, so that it is worth another attempt;
+   * asked once for a request. @throws what the source of credentials throws
+   */
+  readonly renewed?: ((refusal: StoreResponseError) => Promise<boolean>) | undefined;
   /** One attempt: a caller that goes on in another way after a failure. */
   readonly once?: boolean;
 };
@@ -50,12 +55,10 @@ export type RequestsDeps = {
   readonly codeOf: (answer: IncomingMessage, body: string) => string | undefined;
   /** A text of a successful answer that is an error after all. */
   readonly isError?: (text: string) => boolean;
-  /** Told of each refusal before it is thrown: tokens may have been withdrawn. */
-  readonly onRefusal?: (status: number) => void;
   readonly logger?: Logger | undefined;
 };
 
-export function createRequests({ endpoint, codeOf, isError, onRefusal, logger }: RequestsDeps): Requests {
+export function createRequests({ endpoint, codeOf, isError, logger }: RequestsDeps): Requests {
   const transport = createTransport(new URL(endpoint).protocol);
 
   async function attempt({ method, what, request, accept }: Attempts): Promise<IncomingMessage> {
@@ -71,7 +74,6 @@ export function createRequests({ endpoint, codeOf, isError, onRefusal, logger }:
     });
     const status = answer.statusCode ?? 0;
     if ((status >= 200 && status < 300) || accept?.(status)) return answer;
-    onRefusal?.(status);
     const text = await textOfAnswer(answer);
     throw new StoreResponseError({ status, code: codeOf(answer, text) ?? "", what });
   }
@@ -81,10 +83,15 @@ export function createRequests({ endpoint, codeOf, isError, onRefusal, logger }:
     const patience = attempts.once ? 0 : (isRead(attempts.method) ? READ : WRITE).patience;
     const backoff = createBackoff({ initial: 100, max: 2_000, jitter: 0.5 });
     const started = performance.now();
+    let refused = false;
     for (;;) {
       try {
         return await once();
       } catch (error) {
+        if (!refused && error instanceof StoreResponseError && attempts.renewed) {
+          refused = true;
+          if (await attempts.renewed(error)) continue;
+        }
         if (isTransient(error)) attempts.onDoubt?.(error);
         const delay = backoff.next();
         if (!isTransient(error) || performance.now() - started + delay > patience) throw error;

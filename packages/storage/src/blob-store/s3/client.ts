@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { isDeepStrictEqual } from "node:util";
 import {
   type AwsCredentials,
   EMPTY_SHA256,
@@ -52,10 +53,21 @@ export type S3Client = {
 export type S3ClientDeps = {
   readonly location: S3Location;
   readonly credentials: () => Promise<AwsCredentials>;
+  /** They were refused: others are wanted. */
+  readonly refuse?: ((refused: AwsCredentials) => void) | undefined;
   readonly logger?: Logger | undefined;
 };
 
-export function createS3Client({ location, credentials, logger }: S3ClientDeps): S3Client {
+/** What S3 says of credentials that are over, withdrawn, or half replaced ("List of error codes"). */
+const REFUSED: ReadonlySet<string> = new Set([
+  "ExpiredToken",
+  "InvalidToken",
+  "TokenRefreshRequired",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+]);
+
+export function createS3Client({ location, credentials, refuse, logger }: S3ClientDeps): S3Client {
   const { region, endpoint } = location;
   const requests = createRequests({
     endpoint,
@@ -65,19 +77,31 @@ export function createS3Client({ location, credentials, logger }: S3ClientDeps):
     logger,
   });
 
-  async function signing(): Promise<Signing> {
-    return { credentials: await credentials(), region, service: "s3", now: new Date() };
-  }
+  const signing = (used: AwsCredentials): Signing => ({ credentials: used, region, service: "s3", now: new Date() });
 
-  async function signed({ method, key, query, headers, body }: S3Request): Promise<StoreRequest> {
+  function signed({ method, key, query, headers, body }: S3Request, used: AwsCredentials): StoreRequest {
     const url = urlOf(location, key, query);
     const signable = { method, url, headers: headers ?? {}, payloadSha256: body?.sha256 ?? EMPTY_SHA256 };
-    return { method, url, headers: signedHeaders(signable, await signing()), body };
+    return { method, url, headers: signedHeaders(signable, signing(used)), body };
   }
 
   function attempts(request: S3Request): Attempts {
     const { method, onDoubt } = request;
-    return { method, what: describe(request), request: () => signed(request), onDoubt };
+    let used: AwsCredentials | undefined;
+    return {
+      method,
+      what: describe(request),
+      async request() {
+        used = await credentials();
+        return signed(request, used);
+      },
+      async renewed({ code }) {
+        if (!used || !REFUSED.has(code)) return false;
+        refuse?.(used);
+        return !isDeepStrictEqual(await credentials(), used);
+      },
+      onDoubt,
+    };
   }
 
   return {
@@ -87,7 +111,7 @@ export function createS3Client({ location, credentials, logger }: S3ClientDeps):
       const source = `/${location.bucket}/${from}`.split("/").map(encodeStrictly).join("/");
       await requests.text(attempts({ method: "PUT", key: to, headers: { "x-amz-copy-source": source } }));
     },
-    presign: async (key, expiresIn) => presignedUrl(urlOf(location, key), expiresIn, await signing()),
+    presign: async (key, expiresIn) => presignedUrl(urlOf(location, key), expiresIn, signing(await credentials())),
     close: () => requests.close(),
   };
 }

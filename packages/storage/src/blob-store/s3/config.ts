@@ -14,7 +14,11 @@ export const s3Schema = z
       .boolean()
       .optional()
       .describe("The bucket is named in the path instead of the host name; default: only with an endpoint"),
-    accessKeyIdFile: filePath().optional().describe("File with the access key id; default: AWS_ACCESS_KEY_ID"),
+    accessKeyIdFile: filePath()
+      .optional()
+      .describe(
+        "File with the access key id; default: AWS_ACCESS_KEY_ID, or else the role of the service account (IRSA, EKS Pod Identity) or the machine",
+      ),
     secretAccessKeyFile: filePath()
       .optional()
       .describe("File with the secret access key; default: AWS_SECRET_ACCESS_KEY"),

@@ -1,6 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createLogger } from "@cache-registry/runtime/logger";
+import { startScriptedService } from "@cache-registry/runtime/testing/scripted-service";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCredentials } from "./credentials.ts";
 
@@ -10,6 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const region = "eu-west-1";
 const env = { AWS_ACCESS_KEY_ID: "env-id", AWS_SECRET_ACCESS_KEY: "env-secret", AWS_SESSION_TOKEN: "env-token" };
 
 describe("S3 credentials", () => {
@@ -20,7 +23,7 @@ describe("S3 credentials", () => {
       sessionTokenFile: join(folder, "token"),
     };
     for (const [name, path] of Object.entries(files)) await writeFile(path, `${name}\n`);
-    const credentials = createCredentials(files, env);
+    const { credentials } = createCredentials({ ...files, region }, { env });
     const first = { accessKeyId: "accessKeyIdFile", secretAccessKey: "secretAccessKeyFile" };
     expect(await credentials()).toEqual({ ...first, sessionToken: "sessionTokenFile" });
     await writeFile(files.sessionTokenFile, "a newer token");
@@ -29,13 +32,35 @@ describe("S3 credentials", () => {
 
   it("come from the environment", async () => {
     const token = { accessKeyId: "env-id", secretAccessKey: "env-secret", sessionToken: "env-token" };
-    expect(await createCredentials({}, env)()).toEqual(token);
-    const { sessionToken } = await createCredentials({}, { ...env, AWS_SESSION_TOKEN: "" })();
-    expect(sessionToken).toBeUndefined();
+    expect(await createCredentials({ region }, { env }).credentials()).toEqual(token);
+    const without = createCredentials({ region }, { env: { ...env, AWS_SESSION_TOKEN: "" } });
+    expect((await without.credentials()).sessionToken).toBeUndefined();
   });
 
-  it("are missed at once", () => {
-    expect(() => createCredentials({}, {})).toThrow("accessKeyIdFile");
-    expect(() => createCredentials({}, { AWS_ACCESS_KEY_ID: "id" })).toThrow("AWS_SECRET_ACCESS_KEY");
+  it("come from the role of the service account, by STS where the pod runs", async () => {
+    const service = await startScriptedService();
+    const tokenFile = join(folder, "web-identity");
+    await writeFile(tokenFile, "jwt");
+    const irsa = { AWS_ROLE_ARN: "arn:aws:iam::1:role/cache", AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile };
+    const lines: unknown[] = [];
+    const destination = { write: (line: string) => void lines.push(line) };
+    const logger = createLogger({ component: "test", destination });
+    const { credentials } = createCredentials(
+      { region },
+      { env: { ...irsa, AWS_REGION: "eu-west-3", AWS_ENDPOINT_URL_STS: service.url }, logger },
+    );
+    service.answer = () => ({ status: 403, body: "<Error><Code>AccessDenied</Code><Message>jwt</Message></Error>" });
+    await expect(credentials()).rejects.toThrow("AWS_WEB_IDENTITY_TOKEN_FILE): ");
+    expect(lines).toHaveLength(1);
+    expect(String(lines[0])).toContain("AccessDenied");
+    expect(String(lines[0])).not.toContain("jwt");
+    await service.close();
+  });
+
+  it("are missed when they are wanted, with all the places where they might be", async () => {
+    const { credentials } = createCredentials({ region }, { env: { AWS_EC2_METADATA_DISABLED: "true" } });
+    await expect(credentials()).rejects.toThrow("none of AWS_ACCESS_KEY_ID, AWS_WEB_IDENTITY_TOKEN_FILE and");
+    const half = createCredentials({ region }, { env: { AWS_ACCESS_KEY_ID: "id" } });
+    await expect(half.credentials()).rejects.toThrow("AWS_SECRET_ACCESS_KEY is not");
   });
 });

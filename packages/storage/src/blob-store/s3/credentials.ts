@@ -1,37 +1,39 @@
-import type { AwsCredentials } from "@cache-registry/runtime/cloud/aws-signature";
+import { awsDomain } from "@cache-registry/runtime/cloud/aws-region";
+import { createAwsCredentials } from "@cache-registry/runtime/cloud-identity/aws-credentials";
+import { createCloudRequests, type Environment } from "@cache-registry/runtime/cloud-identity/cloud-request";
+import type { Logger } from "@cache-registry/runtime/logger";
 import { createSecretFile } from "@cache-registry/runtime/secret";
+import type { S3Options } from "../s3.ts";
+import type { S3Config } from "./config.ts";
 
-export type CredentialFiles = {
-  readonly accessKeyIdFile?: string | undefined;
-  readonly secretAccessKeyFile?: string | undefined;
-  readonly sessionTokenFile?: string | undefined;
-};
+export type CredentialDeps = { readonly env: Environment; readonly logger?: Logger | undefined };
 
-/**
- * From files, read again when they change, or else from the variables that every AWS tool knows.
- * @throws Error when there are neither
- */
+/** From files, read again when they change, or else from where every AWS tool looks: variables, the role of the pod or the machine. */
 export function createCredentials(
-  files: CredentialFiles,
-  env: Readonly<Record<string, string | undefined>>,
-): () => Promise<AwsCredentials> {
-  const { accessKeyIdFile, secretAccessKeyFile, sessionTokenFile } = files;
+  config: Pick<S3Config, "accessKeyIdFile" | "secretAccessKeyFile" | "sessionTokenFile" | "region">,
+  { env, logger }: CredentialDeps,
+): Pick<S3Options, "credentials" | "refuse"> {
+  const { accessKeyIdFile, secretAccessKeyFile, sessionTokenFile } = config;
   if (accessKeyIdFile !== undefined && secretAccessKeyFile !== undefined) {
     const id = createSecretFile(accessKeyIdFile);
     const secret = createSecretFile(secretAccessKeyFile);
     const token = sessionTokenFile === undefined ? undefined : createSecretFile(sessionTokenFile);
-    return async () => ({
-      accessKeyId: await id.read(),
-      secretAccessKey: await secret.read(),
-      sessionToken: await token?.read(),
-    });
+    return {
+      credentials: async () => ({
+        accessKeyId: await id.read(),
+        secretAccessKey: await secret.read(),
+        sessionToken: await token?.read(),
+      }),
+    };
   }
-  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
-  if (!accessKeyId || !secretAccessKey) {
-    throw new Error(
-      "storage.blobs.s3 needs accessKeyIdFile and secretAccessKeyFile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
-    );
-  }
-  const sessionToken = env.AWS_SESSION_TOKEN || undefined;
-  return async () => ({ accessKeyId, secretAccessKey, sessionToken });
+  // STS is asked where we run; the bucket may be elsewhere.
+  const region = env.AWS_REGION || env.AWS_DEFAULT_REGION || config.region;
+  const renewed = createAwsCredentials({
+    send: createCloudRequests(),
+    env,
+    region,
+    domain: awsDomain(region),
+    onFailure: (err) => logger?.warn({ err }, "AWS credentials for the object store are not to be had"),
+  });
+  return { credentials: () => renewed.get(), refuse: (refused) => renewed.refuse(refused) };
 }

@@ -94,7 +94,7 @@ export async function abortUpload(client: S3Client, key: string, uploadId: strin
 export async function sizeOf(client: S3Client, key: string): Promise<number | undefined> {
   const size = await headSize(client, key);
   if (size !== undefined) return size;
-  // An answer to HEAD has no body that says what was not found.
+  // An answer to HEAD has no body that says what was not found, or what is wrong with the credentials.
   try {
     const answer = await client.send({ method: "GET", key });
     answer.destroy();
@@ -105,14 +105,16 @@ export async function sizeOf(client: S3Client, key: string): Promise<number | un
   return headSize(client, key);
 }
 
-/** Undefined on any 404. */
+const UNEXPLAINED: ReadonlySet<number> = new Set([400, 403, 404]);
+
+/** Undefined on any 404, and where the credentials may be the reason. */
 async function headSize(client: S3Client, key: string): Promise<number | undefined> {
   try {
     const answer = await client.send({ method: "HEAD", key });
     answer.resume();
     return lengthOf(answer);
   } catch (error) {
-    if (error instanceof StoreResponseError && error.status === 404) return undefined;
+    if (error instanceof StoreResponseError && UNEXPLAINED.has(error.status)) return undefined;
     throw error;
   }
 }
