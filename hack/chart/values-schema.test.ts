@@ -35,6 +35,12 @@ describe("the schema of a value", () => {
     expect(group).toMatchObject({ type: "object", additionalProperties: false, description: "G." });
   });
 
+  it("requires the sections, which Helm drops where they are null, and no key of theirs", () => {
+    const schema = valuesSchema(readCommentedValues("# -- A.\na: 1\n# -- G.\ng:\n  # -- B.\n  b: 1\n"));
+    expect(schema.required).toEqual(["g"]);
+    expect(schema.properties?.g?.required).toBeUndefined();
+  });
+
   it("can be that of another value, with a description of its own", () => {
     const text = "# -- Old.\n# @same a\n# @deprecated\nold: {}\n# -- A.\na:\n  # -- B.\n  b: 1\n";
     const { properties = {} } = valuesSchema(readCommentedValues(text));

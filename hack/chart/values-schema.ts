@@ -18,12 +18,19 @@ export function valuesSchema(values: readonly CommentedValue[]): Schema {
     description: "Every value the chart takes; nothing else is accepted.",
     additionalProperties: false,
     properties: { ...(properties.global ? {} : { global: GLOBAL }), ...properties },
+    ...requiredSections(values),
   };
 }
 
 export function valuesSchemaDocument(values: readonly CommentedValue[]): string {
   const document = { $schema: "http://json-schema.org/draft-07/schema#", title: TITLE, ...valuesSchema(values) };
   return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/** A section whose keys are all commented out is null, and Helm then drops it with its defaults. Templates read below it. */
+function requiredSections(values: readonly CommentedValue[]): Pick<Schema, "required"> {
+  const sections = values.filter(({ children }) => children).map(keyOf);
+  return sections.length > 0 ? { required: sections } : {};
 }
 
 type Index = ReadonlyMap<string, CommentedValue>;
@@ -59,7 +66,10 @@ function shapeOf({ annotations, children, fallback }: CommentedValue, index: Ind
   }
   if (annotations.type !== undefined) return schemaOfType(annotations.type);
   if (annotations.enum) return { enum: annotations.enum };
-  if (children) return { type: "object", additionalProperties: false, properties: propertiesOf(children, index) };
+  if (children) {
+    const properties = propertiesOf(children, index);
+    return { type: "object", additionalProperties: false, properties, ...requiredSections(children) };
+  }
   return inferred(fallback, annotations.schema !== undefined);
 }
 

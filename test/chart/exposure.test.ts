@@ -149,6 +149,12 @@ describe("routes to the registry", () => {
     expect(there.only<Spec>("VirtualService").spec.gateways).toEqual(["istio-system/public"]);
   });
 
+  it("Istio is led to the Service in a cluster with a domain of its own", async () => {
+    const values = { clusterDomain: "corp.example", registry: { istio: { enabled: true, hosts: HOSTS } } };
+    const text = JSON.stringify((await render({ namespace: "n", values })).only("VirtualService"));
+    expect(text).toContain(`"host":"${NAME}.n.svc.corp.example"`);
+  });
+
   it("their own hosts are names of the registry, those of upstreams are not", async () => {
     const routes = {
       ingress: { enabled: true, hosts: ["a.example.com"] },

@@ -37,7 +37,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $_ := set $ours "app.kubernetes.io/version" .root.Chart.AppVersion -}}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63) -}}
-{{- merge $ours .root.Values.commonLabels | toYaml -}}
+{{- merge $ours (.root.Values.commonLabels | default dict) | toYaml -}}
 {{- end }}
 
 {{- /* Labels of a component's pods: no version, so that a chart update alone restarts nothing. Our own pods opt out of
@@ -46,7 +46,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $values := index .root.Values .component -}}
 {{- $ours := include "cache-registry.selectorLabels" . | fromYaml -}}
 {{- $_ := set $ours "cache-registry.enix.io/image-caching-policy" "ignore" -}}
-{{- merge $ours $values.podLabels .root.Values.commonLabels | toYaml -}}
+{{- merge $ours ($values.podLabels | default dict) (.root.Values.commonLabels | default dict) | toYaml -}}
 {{- end }}
 
 {{- /* What the controllers publish and the webhook mounts. */}}

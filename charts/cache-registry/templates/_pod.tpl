@@ -26,12 +26,12 @@ spec:
   {{- end }}
   terminationGracePeriodSeconds: {{ .gracePeriod | default 30 }}
   {{- include "cache-registry.scheduling" . | nindent 2 }}
-  {{- with concat $root.Values.imagePullSecrets $values.imagePullSecrets }}
+  {{- with include "cache-registry.imagePullSecrets" . }}
   imagePullSecrets:
-    {{- toYaml . | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
   securityContext:
-    {{- toYaml $values.podSecurityContext | nindent 4 }}
+    {{- toYaml ($values.podSecurityContext | default dict) | nindent 4 }}
   {{- with .initContainers }}
   initContainers:
     {{- . | nindent 4 }}
@@ -55,6 +55,12 @@ spec:
     {{- end }}
 {{- end }}
 
+{{- /* Those of all components, then the component's own. */}}
+{{- define "cache-registry.imagePullSecrets" -}}
+{{- $own := (index .root.Values .component).imagePullSecrets -}}
+{{- with concat (.root.Values.imagePullSecrets | default list) ($own | default list) }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
 {{- define "cache-registry.container" -}}
 {{- $values := index .root.Values .component -}}
 {{- $part := printf "cache-registry.%s." .component -}}
@@ -64,7 +70,7 @@ imagePullPolicy: {{ include "cache-registry.imagePullPolicy" . }}
 {{- with .command }}
 command: {{ toJson . }}
 {{- end }}
-args: {{ concat (list .component "--config" "/etc/cache-registry/config/config.yaml") $values.extraArgs | toJson }}
+args: {{ concat (list .component "--config" "/etc/cache-registry/config/config.yaml") ($values.extraArgs | default list) | toJson }}
 {{- with include "cache-registry.env" . }}
 env:
   {{- . | nindent 2 }}
@@ -89,9 +95,9 @@ readinessProbe:
   timeoutSeconds: 3
   failureThreshold: 3
 resources:
-  {{- toYaml $values.resources | nindent 2 }}
+  {{- toYaml ($values.resources | default dict) | nindent 2 }}
 securityContext:
-  {{- toYaml $values.securityContext | nindent 2 }}
+  {{- toYaml ($values.securityContext | default dict) | nindent 2 }}
 volumeMounts:
   # a folder of its own, whole: a file that is mounted alone never changes, and some keys are read again when they do
   - name: config
@@ -111,7 +117,7 @@ volumeMounts:
 {{- define "cache-registry.scheduling" -}}
 {{- $values := index .root.Values .component -}}
 nodeSelector:
-  {{- merge (dict "kubernetes.io/os" "linux") $values.nodeSelector | toYaml | nindent 2 }}
+  {{- merge (dict "kubernetes.io/os" "linux") ($values.nodeSelector | default dict) | toYaml | nindent 2 }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
@@ -153,7 +159,7 @@ topologySpreadConstraints:
 {{- /* A component's own variables, then extraEnv. A name in both is taken from extraEnv only: server-side apply refuses
        a list that names one variable twice. */}}
 {{- define "cache-registry.env" -}}
-{{- $extra := (index .root.Values .component).extraEnv -}}
+{{- $extra := (index .root.Values .component).extraEnv | default list -}}
 {{- $overridden := list -}}
 {{- range $extra }}{{ $overridden = append $overridden .name }}{{ end -}}
 {{- $env := list -}}

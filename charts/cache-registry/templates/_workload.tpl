@@ -48,7 +48,7 @@ spec:
 {{- define "cache-registry.serviceAccount" -}}
 {{- $account := (index .root.Values .component).serviceAccount -}}
 {{- if $account.create -}}
-{{- $annotations := deepCopy $account.annotations -}}
+{{- $annotations := deepCopy ($account.annotations | default dict) -}}
 {{- if .keep }}{{ $_ := set $annotations "helm.sh/resource-policy" "keep" }}{{ end -}}
 apiVersion: v1
 kind: ServiceAccount

@@ -95,7 +95,7 @@ log:
     # Whoever uninstalls changes it on the cluster, and an upgrade only sets right again what is written here.
     - { name: CREG_HOSTSTOML__ENABLED, value: {{ .Values.proxy.hostsToml.enabled | toString | quote }} }
   resources:
-    {{- toYaml .Values.proxy.resources | nindent 4 }}
+    {{- toYaml (.Values.proxy.resources | default dict) | nindent 4 }}
   securityContext:
     runAsNonRoot: false
     runAsUser: 0

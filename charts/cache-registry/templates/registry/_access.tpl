@@ -6,15 +6,15 @@
 {{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.%s" .Release.Namespace .Values.clusterDomain) -}}
 {{- $names = append $names (printf "%s%s:5000" $service .) -}}
 {{- end -}}
-{{- if $registry.ingress.enabled }}{{ $names = concat $names $registry.ingress.hosts }}{{ end -}}
-{{- if $registry.httpRoute.enabled }}{{ $names = concat $names $registry.httpRoute.hostnames }}{{ end -}}
-{{- if $registry.istio.enabled }}{{ $names = concat $names $registry.istio.hosts }}{{ end -}}
-{{- concat $names $registry.externalNames | uniq | toYaml -}}
+{{- if $registry.ingress.enabled }}{{ $names = concat $names ($registry.ingress.hosts | default list) }}{{ end -}}
+{{- if $registry.httpRoute.enabled }}{{ $names = concat $names ($registry.httpRoute.hostnames | default list) }}{{ end -}}
+{{- if $registry.istio.enabled }}{{ $names = concat $names ($registry.istio.hosts | default list) }}{{ end -}}
+{{- concat $names ($registry.externalNames | default list) | uniq | toYaml -}}
 {{- end }}
 
 {{- /* The host names of a route: its own, and one for each upstream that has some. Argument: (dict "root" $ "hosts" (list …)). */}}
 {{- define "cache-registry.registry.routeHosts" -}}
-{{- $hosts := .hosts -}}
+{{- $hosts := .hosts | default list -}}
 {{- range .root.Values.upstreams -}}
 {{- range .hosts }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "") }}{{ end -}}
 {{- end -}}
@@ -52,7 +52,7 @@ ipFamilies: {{ toJson . }}
 
 {{- /* Every address of a pod. :: stands for those of IPv4 too, but is only used where IPv6 is asked for: a node may lack it. */}}
 {{- define "cache-registry.anyAddress" -}}
-{{ has "IPv6" .Values.registry.service.ipFamilies | ternary "::" "0.0.0.0" | quote }}
+{{ has "IPv6" (.Values.registry.service.ipFamilies | default list) | ternary "::" "0.0.0.0" | quote }}
 {{- end }}
 
 {{- /* Where controllers and proxies reach the registry: this release's or another cluster's. */}}
@@ -80,7 +80,7 @@ ipFamilies: {{ toJson . }}
 {{- define "cache-registry.registry.ownHosts" -}}
 {{- $hosts := list -}}
 {{- range .Values.registry.externalNames }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "") }}{{ end -}}
-{{- range .Values.registry.ingress.enabled | ternary .Values.registry.ingress.hosts list }}{{ $hosts = append $hosts . }}{{ end -}}
+{{- range .Values.registry.ingress.enabled | ternary (.Values.registry.ingress.hosts | default list) list }}{{ $hosts = append $hosts . }}{{ end -}}
 {{- include "cache-registry.registry.routeHosts" (dict "root" . "hosts" $hosts) -}}
 {{- end }}
 

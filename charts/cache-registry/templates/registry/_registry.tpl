@@ -54,7 +54,7 @@ scrub:
   schedule: {{ . | quote }}
   {{- end }}
   rate: {{ $registry.scrub.rate | quote }}
-plugins: {{ toJson $registry.plugins }}
+plugins: {{ toJson ($registry.plugins | default list) }}
 # pulls of large blobs are given time to finish; the pod gets a little more
 shutdown: { drainTimeout: 45s }
 log:
@@ -73,7 +73,7 @@ log:
 
 {{- /* Kubernetes gives IPv6 addresses without the brackets that a URL needs. */}}
 {{- define "cache-registry.registry.hostInUrl" -}}
-{{ eq (first .root.Values.registry.service.ipFamilies | default "") "IPv6" | ternary (printf "[%s]" .host) .host }}
+{{ eq (first (.root.Values.registry.service.ipFamilies | default list) | default "") "IPv6" | ternary (printf "[%s]" .host) .host }}
 {{- end }}
 
 {{- define "cache-registry.registry.ports" -}}

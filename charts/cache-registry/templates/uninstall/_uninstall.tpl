@@ -11,7 +11,7 @@ name: {{ include "cache-registry.uninstall.name" . }}
 namespace: {{ . | quote }}
 {{- end }}
 labels:
-  {{- merge (dict "app.kubernetes.io/name" "cache-registry-uninstall" "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/component" "uninstall") .root.Values.commonLabels | toYaml | nindent 2 }}
+  {{- merge (dict "app.kubernetes.io/name" "cache-registry-uninstall" "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/component" "uninstall") (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
 annotations:
   helm.sh/hook: {{ .hook }}
   helm.sh/hook-weight: {{ .weight | quote }}
@@ -46,12 +46,12 @@ spec:
       enableServiceLinks: false
       restartPolicy: Never
       {{- include "cache-registry.scheduling" $controllers | nindent 6 }}
-      {{- with concat .root.Values.imagePullSecrets $values.imagePullSecrets }}
+      {{- with include "cache-registry.imagePullSecrets" $controllers }}
       imagePullSecrets:
-        {{- toYaml . | nindent 8 }}
+        {{- . | nindent 8 }}
       {{- end }}
       securityContext:
-        {{- toYaml $values.podSecurityContext | nindent 8 }}
+        {{- toYaml ($values.podSecurityContext | default dict) | nindent 8 }}
       containers:
         - name: restore
           image: {{ include "cache-registry.image" $controllers | quote }}
@@ -59,9 +59,9 @@ spec:
           args:
             {{- toYaml (concat (list "restore" "--release" .root.Release.Name "--namespace" .root.Release.Namespace "--endpoint" .root.Values.endpoint) (include "cache-registry.uninstall.registries" .root | fromJsonArray) .args) | nindent 12 }}
           resources:
-            {{- toYaml $values.resources | nindent 12 }}
+            {{- toYaml ($values.resources | default dict) | nindent 12 }}
           securityContext:
-            {{- toYaml $values.securityContext | nindent 12 }}
+            {{- toYaml ($values.securityContext | default dict) | nindent 12 }}
 {{- end }}
 
 {{- /* Where the proxy is, and the upstreams: only names without a dot are ambiguous; all are told. */}}
