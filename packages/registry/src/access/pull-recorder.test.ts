@@ -40,6 +40,16 @@ describe("createPullRecorder", () => {
     await first;
   });
 
+  it("keeps apart what was asked for by a tag and by its digest", async () => {
+    const written: unknown[] = [];
+    const metadata = { recordPulls: async (pulls: readonly unknown[]) => void written.push(...pulls) };
+    const pulls = createPullRecorder({ metadata: metadata as never, logger: silentLogger() });
+    pulls.pulled("a", digest);
+    for (let read = 0; read < 2; read += 1) pulls.pulled("a", digest, { byTag: true });
+    await pulls.flush();
+    expect(written).toMatchObject([{ byTag: false }, { byTag: true }]);
+  });
+
   it("writes later what could not be written", async () => {
     let fails = true;
     const { pulls, written } = recorder(() => (fails ? Promise.reject(new Error("disk full")) : Promise.resolve()));

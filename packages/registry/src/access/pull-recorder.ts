@@ -1,14 +1,14 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { Logger } from "@cache-registry/runtime/logger";
-import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { MetadataStore, Pull } from "@cache-registry/storage/metadata-store/metadata-store";
 
 /** How often what was read is written down, in milliseconds: never one write per read. */
 const FLUSH_INTERVAL_MS = 30_000;
 const MAX_PENDING = 50_000;
 
 export type PullRecorder = {
-  /** A manifest was pulled: it is in use. */
-  pulled(repository: string, digest: Digest): void;
+  /** A manifest was pulled: it is in use, under the tag (`byTag`) or whatever names it. */
+  pulled(repository: string, digest: Digest, asked?: { readonly byTag: boolean }): void;
   /** A client was told that a blob is there and will count on it. */
   touched(repository: string, digest: Digest): void;
   /** To be waited for before a client is told so: another replica's collector must know of it. At once with one replica. */
@@ -19,7 +19,7 @@ export type PullRecorder = {
   stop(): Promise<void>;
 };
 
-type Entry = { readonly repository: string; readonly digest: Digest; readonly at: number };
+
 
 export type PullRecorderDeps = {
   readonly metadata: MetadataStore;
@@ -29,13 +29,14 @@ export type PullRecorderDeps = {
 };
 
 export function createPullRecorder({ metadata, logger, shared = false }: PullRecorderDeps): PullRecorder {
-  let pulls = new Map<string, Entry>();
-  let touches = new Map<string, Entry>();
+  let pulls = new Map<string, Pull>();
+  let touches = new Map<string, Pull>();
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
 
-  function note(entries: Map<string, Entry>, repository: string, digest: Digest): void {
-    entries.set(`${repository}@${digest}`, { repository, digest, at: Date.now() });
+  function note(entries: Map<string, Pull>, pull: Omit<Pull, "at">): void {
+    const { repository, digest, byTag } = pull;
+    entries.set(`${repository}${byTag ? ":" : "@"}${digest}`, { ...pull, at: Date.now() });
     if (entries.size > MAX_PENDING) flushQuietly();
   }
 
@@ -67,8 +68,8 @@ export function createPullRecorder({ metadata, logger, shared = false }: PullRec
   }
 
   return {
-    pulled: (repository, digest) => note(pulls, repository, digest),
-    touched: (repository, digest) => note(touches, repository, digest),
+    pulled: (repository, digest, { byTag } = { byTag: false }) => note(pulls, { repository, digest, byTag }),
+    touched: (repository, digest) => note(touches, { repository, digest }),
     settle: async () => (shared ? flush() : undefined),
     flush,
     start() {

@@ -67,7 +67,7 @@ export function createManifestReader(deps: ManifestReaderDeps): ManifestReader {
   return async (repository, reference) => {
     const resolved = await resolve(repository, reference);
     const digest: Digest = resolved.record.digest;
-    deps.pulls.pulled(repository.name, digest);
+    deps.pulls.pulled(repository.name, digest, { byTag: !isDigest(reference) });
     deps.metrics.answered("manifest", repository.upstream ?? "", resolved.outcome);
     return { ...resolved, load: async () => resolved.bytes ?? load(repository, resolved.record) };
   };

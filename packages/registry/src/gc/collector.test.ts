@@ -1,7 +1,7 @@
 import { digestOfBytes } from "@cache-registry/core/verify";
 import { silentLogger } from "@cache-registry/runtime/logger";
 import { createMetrics } from "@cache-registry/runtime/metrics";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createPullRecorder, type PullRecorder } from "../access/pull-recorder.ts";
 import { localRepository } from "../content/repository.ts";
 import { createUploadSessions, type UploadSessions } from "../push/upload-sessions.ts";
@@ -20,7 +20,10 @@ beforeEach(async () => {
   pulls = createPullRecorder({ metadata: stores.metadata, logger: silentLogger() });
   uploads = createUploadSessions(stores);
 });
-afterEach(() => stores.dispose());
+afterEach(async () => {
+  vi.useRealTimers();
+  await stores.dispose();
+});
 
 function collector(grace = 0, retryAfter = 1): Collector {
   const reclaim = createReclaim({ ...stores, pulls });
@@ -79,10 +82,12 @@ describe("fullPass", () => {
 
   it("leaves alone what somebody was told of within the grace, although it is not written down yet", async () => {
     const digest = await push("told of");
-    await new Promise((resolve) => setTimeout(resolve, 120));
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 120_000 });
     pulls.touched("team/app", digest);
-    expect(await collector(100).fullPass()).toMatchObject({ removedBlobs: 0 });
+    expect(await collector(60_000).fullPass()).toMatchObject({ removedBlobs: 0 });
     expect(await stores.metadata.isLinked("team/app", digest)).toBe(true);
+    vi.setSystemTime(Date.now() + 61_000);
+    expect(await collector(60_000).fullPass()).toMatchObject({ removedBlobs: 1 });
   });
 
   it("keeps bytes without a row while there is no row for anything: the database was lost, not they", async () => {

@@ -70,6 +70,15 @@ export type TagRecord = {
 /** Lexical order, strictly after `last`, at most `limit`. */
 export type Page = { readonly last?: string; readonly limit: number };
 
+/** A manifest, or a blob, that a client was given, at that time in milliseconds. */
+export type Pull = {
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly at: number;
+  /** Asked for by a tag: when the tag goes at the same time, this is no reason to keep what nothing names any more. */
+  readonly byTag?: boolean;
+};
+
 export interface RepositoryStore {
   /** Does it hold anything, a manifest or a linked blob? */
   hasRepository(name: string): Promise<boolean>;
@@ -114,10 +123,8 @@ export interface RepositoryStore {
   ): Promise<void>;
   /** False when it was not there. The manifest becomes a candidate for review. */
   deleteTag(repository: string, name: string, now: number): Promise<boolean>;
-  /** Last pulls, batched by the caller (no write per read): repository, digest, milliseconds. */
-  recordPulls(
-    pulls: readonly { readonly repository: string; readonly digest: Digest; readonly at: number }[],
-  ): Promise<void>;
+  /** Last pulls, batched by the caller (no write per read). */
+  recordPulls(pulls: readonly Pull[]): Promise<void>;
   /** Milliseconds of the last recorded pull of a manifest in the repository, null when never. */
   lastPulledAt(repository: string, digest: Digest): Promise<number | null>;
 }

@@ -109,6 +109,27 @@ export function cachedCollectionConformance(open: OpenStore): void {
       expect(await review("m", 10_001 + UNUSED_FOR)).toBe("removed");
     });
 
+    it("takes what was pulled by the tag while the tag was being removed", async () => {
+      await putManifest(store, "m", { tags: ["v1"] });
+      await store.deleteTag(CACHED.name, "v1", 10_000);
+      await store.recordPulls([{ repository: CACHED.name, digest: digest("m"), at: 10_002, byTag: true }]);
+      expect(await review("m", 10_000 + GRACE)).toBe("removed");
+    });
+
+    it("keeps what was pulled by its tag, then lost that and was pulled by digest", async () => {
+      await putManifest(store, "m", { tags: ["v1"] });
+      const pull = { repository: CACHED.name, digest: digest("m") };
+      await store.recordPulls([{ ...pull, at: 9_000, byTag: true }]);
+      expect(await store.lastPulledAt(CACHED.name, digest("m"))).toBe(9_000);
+      await store.deleteTag(CACHED.name, "v1", 10_000);
+      await store.recordPulls([
+        { ...pull, at: 10_500 },
+        { ...pull, at: 10_800, byTag: true },
+      ]);
+      expect(await store.lastPulledAt(CACHED.name, digest("m"))).toBe(10_500);
+      expect(await review("m", 20_000)).toBe("postponed");
+    });
+
     it("keeps what was only ever asked for by digest while it is pulled", async () => {
       await putManifest(store, "m", { now: 5_000 });
       await pulled("m", 4_990);

@@ -56,9 +56,12 @@ const IS_PROTECTED = sql<{ protected: boolean }>(
 const REMOVE_TAGS = sql("DELETE FROM tags WHERE repository_id = $1 AND digest = $2");
 const REMOVE = sql("DELETE FROM manifests WHERE id = $1");
 const RECORD_PULLS = sql(
-  `UPDATE manifests AS m SET pulled_at = greatest(m.pulled_at, u.at) FROM (
-     SELECT r.id, p.digest, max(p.at) AS at
-     FROM unnest($1::text[], $2::text[], $3::bigint[]) AS p (repository, digest, at)
+  `UPDATE manifests AS m SET pulled_at = greatest(m.pulled_at, u.by_digest,
+     CASE WHEN u.by_tag IS NOT NULL THEN least(u.by_tag, m.unreferenced_at) END)
+   FROM (
+     SELECT r.id, p.digest, max(p.at) FILTER (WHERE NOT p.by_tag) AS by_digest,
+       max(p.at) FILTER (WHERE p.by_tag) AS by_tag
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) AS p (repository, digest, at, by_tag)
      JOIN repositories AS r ON r.name = p.repository GROUP BY r.id, p.digest) AS u
    WHERE m.repository_id = u.id AND m.digest = u.digest`,
 );
@@ -199,6 +202,7 @@ export async function putReferrersAnswer(
 export async function recordPulls(session: Session, pulls: Pulls): Promise<void> {
   const repositories = pulls.map(({ repository }) => repository);
   await lockRepositoriesByName(session, repositories);
-  await session.run(RECORD_PULLS, repositories, digestsOf(pulls), timesOf(pulls));
+  const byTag = pulls.map((pull) => pull.byTag ?? false);
+  await session.run(RECORD_PULLS, repositories, digestsOf(pulls), timesOf(pulls), byTag);
   await recordUse(session, pulls);
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 
 /** A parameter; arrays go into `ANY($n)` and `unnest($n)`. */
-export type Value = string | number | boolean | null | readonly string[] | readonly number[];
+export type Value = string | number | boolean | null | readonly string[] | readonly number[] | readonly boolean[];
 
 /**
  * A statement with the shape of its rows stated once, beside its SQL: nothing checks it, so keep both in view of each

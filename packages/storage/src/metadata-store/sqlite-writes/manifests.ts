@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
-import type { ManifestReference, PutManifest } from "../metadata-store.ts";
+import type { ManifestReference, Pull, PutManifest } from "../metadata-store.ts";
 import type { Removal } from "../review-event.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Blobs } from "./blobs.ts";
@@ -59,6 +59,11 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
   const recordPull = prepare(
     db,
     "UPDATE manifests SET pulled_at = max(coalesce(pulled_at, 0), ?) WHERE repository_id = ? AND digest = ?",
+  );
+  const recordPullByTag = prepare(
+    db,
+    `UPDATE manifests SET pulled_at = max(coalesce(pulled_at, 0), min(?1, coalesce(unreferenced_at, ?1)))
+     WHERE repository_id = ?2 AND digest = ?3`,
   );
   const putAnswer = prepare(
     db,
@@ -144,11 +149,11 @@ export function createManifests(db: DatabaseSync, deps: Deps) {
       return id !== undefined && putAnswer.run(id, document, checkedAt) > 0;
     },
 
-    recordPulls(pulls: readonly { readonly repository: string; readonly digest: Digest; readonly at: number }[]): void {
-      for (const { repository, digest, at } of pulls) {
+    recordPulls(pulls: readonly Pull[]): void {
+      for (const { repository, digest, at, byTag } of pulls) {
         const id = repositories.find(repository)?.id;
         if (id === undefined) continue;
-        recordPull.run(at, id, digest);
+        (byTag ? recordPullByTag : recordPull).run(at, id, digest);
         use.record(id, digest, at);
       }
     },
