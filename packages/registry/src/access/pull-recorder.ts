@@ -1,6 +1,7 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { Logger } from "@cache-registry/runtime/logger";
-import type { MetadataStore, Pull } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
+import type { Pull } from "@cache-registry/storage/metadata-store/pull";
 
 /** How often what was read is written down, in milliseconds: never one write per read. */
 const FLUSH_INTERVAL_MS = 30_000;
@@ -18,8 +19,6 @@ export type PullRecorder = {
   start(): void;
   stop(): Promise<void>;
 };
-
-
 
 export type PullRecorderDeps = {
   readonly metadata: MetadataStore;

@@ -1,5 +1,6 @@
 import type { Digest } from "@cache-registry/core/digest";
 import type { EvictionStore } from "./eviction-store.ts";
+import type { Pull } from "./pull.ts";
 
 /**
  * What the registry knows about its bytes: repositories, manifests, tags, links, upload sessions, owners and what is to be
@@ -69,15 +70,6 @@ export type TagRecord = {
 
 /** Lexical order, strictly after `last`, at most `limit`. */
 export type Page = { readonly last?: string; readonly limit: number };
-
-/** A manifest, or a blob, that a client was given, at that time in milliseconds. */
-export type Pull = {
-  readonly repository: string;
-  readonly digest: Digest;
-  readonly at: number;
-  /** Asked for by a tag: when the tag goes at the same time, this is no reason to keep what nothing names any more. */
-  readonly byTag?: boolean;
-};
 
 export interface RepositoryStore {
   /** Does it hold anything, a manifest or a linked blob? */

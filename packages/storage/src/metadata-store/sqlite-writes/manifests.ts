@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Digest } from "@cache-registry/core/digest";
-import type { ManifestReference, Pull, PutManifest } from "../metadata-store.ts";
+import type { ManifestReference, PutManifest } from "../metadata-store.ts";
+import type { Pull } from "../pull.ts";
 import type { Removal } from "../review-event.ts";
 import { prepare } from "../sqlite-statement.ts";
 import type { Blobs } from "./blobs.ts";
