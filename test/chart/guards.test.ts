@@ -26,7 +26,15 @@ const EXPOSURE: readonly Guard[] = [
   [
     "a gateway that speaks HTTP to a registry with TLS",
     registry({ tls: { enabled: true }, istio: { enabled: true, hosts: ["images.example.com"] } }),
-    ["speak plain HTTP", "registry.tls.enabled to false"],
+    ["speaks plain HTTP", "registry.tls.enabled to false", "registry.httpRoute"],
+  ],
+  [
+    "a gateway that would look for another key",
+    registry({
+      tls: { enabled: true, existingSecret: "wildcard", caKey: "chain.pem" },
+      httpRoute: { enabled: true, hostnames: ["images.example.com"], parentRefs: [{ name: "public" }] },
+    }),
+    ["registry.tls.caKey is chain.pem", "registry.httpRoute.caCertificateRefs"],
   ],
   [
     "a token that leaves the cluster over plain HTTP",

@@ -94,8 +94,11 @@
 {{- if and $registry.httpRoute.enabled (not $registry.httpRoute.parentRefs) -}}
 {{- fail "registry.httpRoute.enabled is true: name the Gateway in registry.httpRoute.parentRefs." -}}
 {{- end -}}
-{{- if and $registry.tls.enabled (or $registry.httpRoute.enabled $registry.istio.enabled) -}}
-{{- fail "registry.tls.enabled is true, but registry.httpRoute and registry.istio speak plain HTTP to the registry: let the gateway end TLS and set registry.tls.enabled to false, or write routes of your own in extraObjects." -}}
+{{- if and $registry.tls.enabled $registry.istio.enabled -}}
+{{- fail "registry.tls.enabled is true, but registry.istio speaks plain HTTP to the registry: let the gateway end TLS and set registry.tls.enabled to false, use registry.httpRoute (Istio takes those too), or write routes of your own in extraObjects." -}}
+{{- end -}}
+{{- if and $registry.tls.enabled $registry.httpRoute.enabled (not $registry.httpRoute.caCertificateRefs) (not (has $registry.tls.caKey (list "" "ca.crt"))) -}}
+{{- fail (printf "registry.tls.caKey is %s, and Gateways read the key ca.crt: name a ConfigMap that has it in registry.httpRoute.caCertificateRefs." $registry.tls.caKey) -}}
 {{- end -}}
 {{- if and $registry.service.exposeManagement (not (include "cache-registry.registry.managementTls" .)) -}}
 {{- fail "registry.service.exposeManagement is true: set registry.management.tls to true, or its token would leave the cluster over plain HTTP." -}}
