@@ -1,3 +1,4 @@
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 import { isNewer, type KubeObject, keyOf } from "./object.ts";
 
 /** What became of one object. `object` is the newest kept form, for deletions the last one known. */
@@ -38,8 +39,7 @@ export function createObjectStore<T extends KubeObject, Kept>(transform: (object
   function bury(uid: string | undefined): void {
     if (uid === undefined) return;
     gone.add(uid);
-    const [oldest] = gone;
-    if (gone.size > MAX_REMEMBERED && oldest !== undefined) gone.delete(oldest);
+    forgetOldest(gone, MAX_REMEMBERED);
   }
 
   function changeOf(previous: Entry<Kept> | undefined, entry: Entry<Kept>, key: string): Change<Kept>[] {

@@ -25,6 +25,7 @@ import { createTraffic, type Traffic } from "./traffic/traffic.ts";
 import { createTransport } from "./transport.ts";
 import { findUpstream, isListed, type Upstream, type UpstreamPolicy } from "./upstream.ts";
 import { isUpstreamError, UpstreamError } from "./upstream-error.ts";
+import { createUpstreamLabels } from "./upstream-label.ts";
 
 export type { ManifestHead, UpstreamManifest } from "./manifest-answer.ts";
 export type { ManifestRequest } from "./question.ts";
@@ -93,9 +94,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   const known = new Map(upstreams.map(({ registry }) => [registry, findUpstream(upstreams, registry)]));
   const brokenBodies = createBrokenBodies();
   const unlisted = createRecentMap<string, Upstream>(MAX_UNLISTED);
-
-  /** Whoever names registries in requests must not fill the metrics with them. */
-  const labelOf = (registry: string): string => (known.has(registry) ? registry : "unlisted");
+  const labelOf = createUpstreamLabels((registry) => known.has(registry));
 
   function upstreamOf(registry: string): Upstream {
     const denied = airGapped

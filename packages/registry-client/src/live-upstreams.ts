@@ -9,6 +9,7 @@ import { createLiveClient } from "./live-client.ts";
 import { createTargetResolver, type TargetResolver } from "./target.ts";
 import { createTraffic, type Traffic } from "./traffic/traffic.ts";
 import { findUpstream, isListed, type TagRule, tagRuleOf, type Upstream, type UpstreamPolicy } from "./upstream.ts";
+import { createUpstreamLabels, type LabelOf } from "./upstream-label.ts";
 
 /** What the configuration says of upstreams, and what may change while the process runs. */
 export type UpstreamSettings = {
@@ -27,7 +28,7 @@ export type LiveUpstreams = {
   readonly airGapped: boolean;
   tagRuleOf(registry: string, tag: string): TagRule;
   /** For metrics: the name of a listed upstream, `unlisted` for others, empty for what has none. */
-  readonly labelOf: (registry: string) => string;
+  readonly labelOf: LabelOf;
   /** Requests from now on go by these settings; what is under way is not disturbed, and no limit is forgotten. */
   replace(settings: UpstreamSettings): void;
 };
@@ -70,7 +71,7 @@ export function createLiveUpstreams(options: LiveUpstreamsOptions): LiveUpstream
       // Nobody will ever confirm it: what is held is what there is, and not stale.
       return current.airGapped ? { ...rule, freeze: true } : rule;
     },
-    labelOf: (registry) => (registry === "" || isKnown(registry) ? registry : "unlisted"),
+    labelOf: createUpstreamLabels(isKnown),
     replace(next) {
       targets = createTargetResolver(next);
       live.replace(next);

@@ -1,3 +1,5 @@
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
+
 /** A map of bounded size: when full, the entry used least recently goes. */
 export type RecentMap<Key, Value> = {
   get(key: Key): Value | undefined;
@@ -23,8 +25,7 @@ export function createRecentMap<Key, Value>(capacity: number): RecentMap<Key, Va
     set(key, value) {
       entries.delete(key);
       entries.set(key, value);
-      const [oldest] = entries.keys();
-      if (entries.size > capacity && oldest !== undefined) entries.delete(oldest);
+      forgetOldest(entries, capacity);
     },
     delete: (key) => void entries.delete(key),
     values: () => entries.values(),

@@ -13,3 +13,11 @@ export function interruption(): AbortSignal {
   }
   return controller.signal;
 }
+
+/** Exit code of a command that was interrupted, as shells give for SIGINT. */
+export const EXIT_INTERRUPTED = 130;
+
+/** A line of a command's result. */
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

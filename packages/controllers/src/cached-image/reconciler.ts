@@ -7,6 +7,7 @@ import type { Informer } from "@cache-registry/kube/informer";
 import { DONE, type Reconcile, type Result } from "@cache-registry/kube/reconcile";
 import { CACHED_IMAGES } from "@cache-registry/kube/resource";
 import type { Lending, PullSecrets } from "../pull-secrets/pull-secrets.ts";
+import { printSecretName } from "../pull-secrets/secret-name.ts";
 import type { RegistryMonitor } from "../registry/registry-monitor.ts";
 import type { Expire } from "./expire.ts";
 import { type Lifetime, lifetimeOf } from "./expiry.ts";
@@ -77,7 +78,7 @@ export function createCachedImageReconciler(deps: CachedImageReconcilerDeps): Re
     const names = reference === undefined ? [] : pullSecrets.namesFor(reference, declared);
     let lending: Lending | undefined;
     return {
-      key: names.map(({ namespace, name }) => `${namespace}/${name}`).join(","),
+      key: names.map(printSecretName).join(","),
       async read(signal: AbortSignal) {
         if (reference === undefined || names.length === 0) return [];
         lending = await pullSecrets.read(reference, names, signal);

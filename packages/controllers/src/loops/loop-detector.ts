@@ -1,5 +1,6 @@
 import { loopingOwnerKey } from "@cache-registry/core/cluster-state";
 import type { Change } from "@cache-registry/kube/object-store";
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 import type { PodLife, PodOwner } from "./pod-life.ts";
 
 /** Milliseconds. */
@@ -109,10 +110,4 @@ export function createLoopDetector(
       return undefined;
     },
   };
-}
-
-/** Maps keep the order in which keys were set. */
-function forgetOldest<Value>(map: Map<string, Value>, limit: number): void {
-  const [oldest] = map.keys();
-  if (map.size > limit && oldest !== undefined) map.delete(oldest);
 }

@@ -1,4 +1,5 @@
 import { type LoopingOwner, loopingOwnerKey, MAX_LOOPS } from "@cache-registry/core/cluster-state";
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 import type { PodOwner } from "./pod-life.ts";
 
 /** The owners that are left alone, each until its time. */
@@ -19,8 +20,7 @@ export function createLoopList(): LoopList {
       const key = loopingOwnerKey(owner);
       if (owners.has(key)) return false;
       owners.set(key, owner);
-      const [oldest] = owners.keys();
-      if (owners.size > MAX_LOOPS && oldest !== undefined) owners.delete(oldest);
+      forgetOldest(owners, MAX_LOOPS);
       return true;
     },
     restore(known) {

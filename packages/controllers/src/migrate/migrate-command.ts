@@ -1,7 +1,7 @@
 import { DEFAULT_ENDPOINT, MANAGED_LABEL } from "@cache-registry/core/labels";
 import type { KubeClient } from "@cache-registry/kube/client";
 import type { Pod } from "@cache-registry/kube/workloads";
-import type { CommandOptions } from "@cache-registry/runtime/command";
+import { type CommandOptions, say } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import { withCommandClient } from "../uninstall/command-client.ts";
@@ -82,8 +82,4 @@ function describe(name: string, found: Migration, apply: boolean): void {
   say(`  ${pods} pods that it rewrote`);
   for (const webhook of webhooks) say(`  still rewrites pods: MutatingWebhookConfiguration ${webhook}`);
   if (!apply) say("  nothing was changed: --apply does it");
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

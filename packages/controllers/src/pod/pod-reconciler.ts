@@ -6,7 +6,8 @@ import { DONE, type Reconcile } from "@cache-registry/kube/reconcile";
 import { apiVersionOf, CACHED_IMAGES } from "@cache-registry/kube/resource";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { SourceIndex } from "../cached-image/source-index.ts";
-import type { PullSecrets, SecretName } from "../pull-secrets/pull-secrets.ts";
+import type { PullSecrets } from "../pull-secrets/pull-secrets.ts";
+import { printSecretName } from "../pull-secrets/secret-name.ts";
 import type { PodRecord } from "./pod-record.ts";
 
 export type PodReconcilerDeps = {
@@ -51,9 +52,9 @@ export function createPodReconciler({
   async function recordSecrets(reference: string, signal: AbortSignal): Promise<void> {
     const current = images.get(cachedImageName(reference));
     if (current === undefined) return;
-    const known = new Set((current.spec.pullSecrets ?? []).map(textOf));
+    const known = new Set((current.spec.pullSecrets ?? []).map(printSecretName));
     const names = pullSecrets.namesFor(reference, []);
-    if (names.every((name) => known.has(textOf(name)))) return;
+    if (names.every((name) => known.has(printSecretName(name)))) return;
     const { name } = current.metadata;
     const object: CachedImage = {
       apiVersion: apiVersionOf(CACHED_IMAGES),
@@ -72,8 +73,4 @@ export function createPodReconciler({
     }
     return DONE;
   };
-}
-
-function textOf({ namespace, name }: SecretName): string {
-  return `${namespace}/${name}`;
 }

@@ -5,6 +5,7 @@ import type { Informer } from "@cache-registry/kube/informer";
 import { DONE, type Reconcile } from "@cache-registry/kube/reconcile";
 import { PODS } from "@cache-registry/kube/resource";
 import type { Pod } from "@cache-registry/kube/workloads";
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import type { PodRecord } from "./pod-record.ts";
@@ -42,8 +43,7 @@ export function createRestoreReconciler(deps: RestoreReconcilerDeps): Reconcile 
 
   function remember(refused: RefusedPull): void {
     done.add(keyOf(refused));
-    const [oldest] = done;
-    if (done.size > MAX_REMEMBERED && oldest !== undefined) done.delete(oldest);
+    forgetOldest(done, MAX_REMEMBERED);
   }
 
   /** Milliseconds. */
@@ -52,8 +52,7 @@ export function createRestoreReconciler(deps: RestoreReconcilerDeps): Reconcile 
     const key = keyOf(refused);
     const first = since.get(key) ?? performance.now();
     since.set(key, first);
-    const [oldest] = since.keys();
-    if (since.size > MAX_REMEMBERED && oldest !== undefined) since.delete(oldest);
+    forgetOldest(since, MAX_REMEMBERED);
     return Math.max(0, first + sharePatience - performance.now());
   }
 

@@ -9,8 +9,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { UsageIndex } from "../cached-image/usage.ts";
 import type { PodRecord } from "../pod/pod-record.ts";
 import { credentialsIn, type UserAndPassword } from "./pull-secret.ts";
-
-export type SecretName = { readonly namespace: string; readonly name: string };
+import { printSecretName, type SecretName } from "./secret-name.ts";
 
 /** What the registry is told, and what people are. */
 export type Lending = {
@@ -75,16 +74,17 @@ export function createPullSecrets(deps: PullSecretsDeps): PullSecrets {
     namesFor(reference, declared) {
       if (sharedNamespaces.size === 0) return [];
       const names = new Map<string, SecretName>();
+      const add = (secret: SecretName) => names.set(printSecretName(secret), secret);
       const namespaces = new Set<string>();
       for (const key of usage.usersOf(reference).pods) {
         const pod = pods.get(key);
         if (pod === undefined || !sharedNamespaces.has(pod.namespace) || !pod.recorded.includes(reference)) continue;
         const { namespace } = pod;
         namespaces.add(namespace);
-        for (const name of pod.pullSecrets) names.set(`${namespace}/${name}`, { namespace, name });
+        for (const name of pod.pullSecrets) add({ namespace, name });
       }
       for (const { namespace, name } of declared) {
-        if (namespaces.has(namespace)) names.set(`${namespace}/${name}`, { namespace, name });
+        if (namespaces.has(namespace)) add({ namespace, name });
       }
       const sorted = [...names].sort(([a], [b]) => (a < b ? -1 : 1));
       return sorted.slice(0, MAX_SECRETS).map(([, name]) => name);
@@ -104,13 +104,13 @@ export function createPullSecrets(deps: PullSecretsDeps): PullSecrets {
         }
       }
       for (const { at, message } of problems) {
-        logger.debug({ image: reference, secret: textOf(at), problem: message }, "pull secret not used");
+        logger.debug({ image: reference, secret: printSecretName(at), problem: message }, "pull secret not used");
       }
       if (used.length > 0) {
         return { credentials: distinct(credentials).slice(0, MAX_CREDENTIALS), condition: handedOver(used) };
       }
       const [first] = problems;
-      const all = problems.slice(0, MAX_NAMED).map(({ at, message }) => `${textOf(at)}: ${message}`);
+      const all = problems.slice(0, MAX_NAMED).map(({ at, message }) => `${printSecretName(at)}: ${message}`);
       const passing = problems.some((problem) => problem.passing);
       return {
         credentials: passing ? undefined : [],
@@ -157,12 +157,8 @@ function insecure(names: readonly SecretName[]): ConditionUpdate {
   return { type: PULL_SECRETS, status: "False", reason: "InsecureRegistry", message };
 }
 
-function textOf({ namespace, name }: SecretName): string {
-  return `${namespace}/${name}`;
-}
-
 function listOf(names: readonly SecretName[]): string {
-  return `${names.slice(0, MAX_NAMED).map(textOf).join(", ")}${others(names.length)}`;
+  return `${names.slice(0, MAX_NAMED).map(printSecretName).join(", ")}${others(names.length)}`;
 }
 
 function others(count: number): string {

@@ -6,6 +6,7 @@ import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { Secret } from "@cache-registry/runtime/secret";
 import { ownDeployment } from "../own-deployment.ts";
+import { readSecretKey } from "./secret-key.ts";
 
 export type ManagementTokenOptions = {
   readonly client: KubeClient;
@@ -36,10 +37,7 @@ export function createManagementToken(options: ManagementTokenOptions): Manageme
 
   async function read(): Promise<Secret | undefined> {
     try {
-      const { data } = await client.get(SECRETS, { namespace, name });
-      const value = data?.[key];
-      if (value === undefined) throw new Error(`the Secret ${namespace}/${name} has no key ${key}`);
-      return new Secret(Buffer.from(value, "base64").toString("utf8").trim());
+      return new Secret((await readSecretKey(client, { namespace, name, key })).trim());
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -1,6 +1,6 @@
 import type { KubeClient } from "@cache-registry/kube/client";
-import { SECRETS } from "@cache-registry/kube/resource";
 import { createSecretFile } from "@cache-registry/runtime/secret";
+import { readSecretKey } from "./secret-key.ts";
 
 /** Whom to trust when the registry's management API is called, PEM. @throws while it is not there, or cannot be read */
 export type RegistryAuthorities = () => Promise<string>;
@@ -31,16 +31,9 @@ export function authoritiesInSecret(options: AuthoritiesSecretOptions): Registry
   let readAt = Number.NEGATIVE_INFINITY;
   let reading: Promise<string> | undefined;
 
-  async function read(): Promise<string> {
-    const { data } = await client.get(SECRETS, { namespace, name });
-    const value = data?.[key];
-    if (value === undefined) throw new Error(`the Secret ${namespace}/${name} has no key ${key}`);
-    return Buffer.from(value, "base64").toString("utf8");
-  }
-
   async function refresh(): Promise<string> {
     try {
-      held = await read();
+      held = await readSecretKey(client, { namespace, name, key });
       readAt = performance.now();
     } catch (error) {
       // Better what was right a moment ago than nothing.

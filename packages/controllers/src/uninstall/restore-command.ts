@@ -1,7 +1,7 @@
 import { DEFAULT_ENDPOINT } from "@cache-registry/core/labels";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { sleep } from "@cache-registry/runtime/backoff";
-import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { type CommandOptions, EXIT_INTERRUPTED, interruption, say } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
 import { duration, registryName } from "@cache-registry/runtime/config-types";
 import type { z } from "zod";
@@ -25,7 +25,6 @@ type Wishes = {
 
 /** Waiting for more would take a person, or time: the chart's Jobs do not repeat it. */
 export const EXIT_REMAINING = 3;
-const EXIT_INTERRUPTED = 130;
 /** Admission reviews that were under way when the webhook went. Milliseconds. */
 const IN_FLIGHT = 3_000;
 const SHOWN = 20;
@@ -148,8 +147,4 @@ function wishesOf(values: NonNullable<CommandOptions["values"]>): Wishes {
   };
   if (problems.length > 0) throw new ConfigError(problems, "the command line");
   return wishes;
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

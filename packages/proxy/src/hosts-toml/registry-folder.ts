@@ -1,15 +1,8 @@
 import { mkdir, readdir, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { messageOf } from "@cache-registry/core/errors";
-import {
-  dropUnfinished,
-  keepAs,
-  moveDurably,
-  readPlainFile,
-  removeDurably,
-  syncFolder,
-  writeDurably,
-} from "./durable-file.ts";
+import { syncFolder } from "@cache-registry/runtime/sync-folder";
+import { dropUnfinished, keepAs, moveDurably, readPlainFile, removeDurably, writeDurably } from "./durable-file.ts";
 import {
   certificatesAmong,
   freshText,

@@ -1,4 +1,5 @@
 import type { Metrics } from "@cache-registry/runtime/metrics";
+import { createUpstreamLabels } from "../upstream-label.ts";
 import type { BlockReason, EndpointMemory } from "./endpoint-memory.ts";
 import type { Quota } from "./quota.ts";
 
@@ -18,7 +19,7 @@ export function createTrafficMetrics(
   isListed: (registry: string) => boolean,
 ): TrafficMetrics {
   if (!metrics) return NONE;
-  const labelOf = (registry: string): string => (isListed(registry) ? registry : "unlisted");
+  const labelOf = createUpstreamLabels(isListed);
   const refrained = metrics.counter({
     name: "upstream_refrained_total",
     help: "Questions that were answered at once, without asking: the upstream is limiting us or fails, by kind of failure",

@@ -1,5 +1,5 @@
 import { isRepositoryName } from "@cache-registry/core/repository-name";
-import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { type CommandOptions, EXIT_INTERRUPTED, interruption, say } from "@cache-registry/runtime/command";
 import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { createLogger, type Logger } from "@cache-registry/runtime/logger";
 import { lockDatabase } from "@cache-registry/storage/metadata-store/sqlite-file";
@@ -20,11 +20,8 @@ import { openMaintenanceStores } from "./maintenance-stores.ts";
 import { createProgressLine } from "./progress-line.ts";
 import { type ReconcileReport, reconcile } from "./reconcile.ts";
 
-/** Exit codes beside 0 and 1: something that was pushed is lost; Ctrl-C. */
+/** Exit code beside 0, 1 and that of an interruption: something that was pushed is lost. */
 const EXIT_LOST = 4;
-const EXIT_INTERRUPTED = 130;
-
-const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 /**
  * `cache-registry rebuild`: a usable database again, the present one if it is in good order, else the newest good snapshot,

@@ -1,7 +1,7 @@
 import { parseByteSize, printByteSize } from "@cache-registry/core/byte-size";
 import { isDigest } from "@cache-registry/core/digest";
 import { sleep } from "@cache-registry/runtime/backoff";
-import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { type CommandOptions, EXIT_INTERRUPTED, interruption } from "@cache-registry/runtime/command";
 import { ConfigError, loadConfig } from "@cache-registry/runtime/config";
 import { createLogger } from "@cache-registry/runtime/logger";
 import { z } from "zod";
@@ -16,7 +16,6 @@ import { createScrub, type ScrubOptions, type ScrubStatus } from "./scrub.ts";
 /** Exit codes beside 0 (everything is good) and 1 (it could not be done). */
 const EXIT_HEALED = 3;
 const EXIT_LOST = 4;
-const EXIT_INTERRUPTED = 130;
 
 const POLL_MS = 500;
 

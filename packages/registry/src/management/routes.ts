@@ -1,6 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
 import { CodedError } from "@cache-registry/core/errors";
-import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
 import { parsePlatform } from "@cache-registry/core/platform";
 import type { SecretFile } from "@cache-registry/runtime/secret";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
@@ -13,7 +12,7 @@ import { nextLink, pageOf } from "../routes/page.ts";
 import { addContentRoutes } from "../transfer/content-routes.ts";
 import type { ImportContent } from "../transfer/import-content.ts";
 import type { Images } from "./images.ts";
-import { parseInput } from "./input.ts";
+import { Owner, parseInput, queryOf, referenceOf } from "./input.ts";
 
 export type ManagementDeps = {
   readonly images: Images;
@@ -29,8 +28,6 @@ export type ManagementDeps = {
   /** Bytes per second of a scrub that names no rate. */
   readonly scrubRate: number;
 };
-
-const Owner = z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/, "an owner is 1 to 128 characters of A-Z a-z 0-9 . _ : -");
 
 /** `PUT /api/v1/images/<reference>`. */
 const Wish = z.strictObject({
@@ -135,19 +132,4 @@ function requirePrivacy({ raw: { socket } }: FastifyRequest): void {
 
 function isLoopbackAddress(address = ""): boolean {
   return address === "::1" || /^(?:::ffff:)?127\./.test(address);
-}
-
-function referenceOf(request: FastifyRequest): ImageReference {
-  const text = (request.params as { reference: string }).reference;
-  const reference = parseImageReference(text);
-  if (reference) return reference;
-  throw new CodedError(
-    "BAD_REQUEST",
-    "not an image reference: expected a URL-encoded [registry/]repository[:tag][@digest]",
-  );
-}
-
-function queryOf(request: FastifyRequest): URLSearchParams {
-  const mark = request.url.indexOf("?");
-  return new URLSearchParams(mark < 0 ? "" : request.url.slice(mark + 1));
 }

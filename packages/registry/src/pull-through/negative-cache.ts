@@ -1,3 +1,5 @@
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
+
 /** Failures are remembered for at most this long (DESIGN rule: ten seconds), in milliseconds. */
 export const REMEMBER_FAILURE_MS = 10_000;
 const MAX_ENTRIES = 10_000;
@@ -23,10 +25,9 @@ export function createNegativeCache({ now = Date.now, ttl = REMEMBER_FAILURE_MS 
       return undefined;
     },
     remember(key, error) {
-      // Insertion order is age order: the oldest goes first when the memory is full.
-      if (entries.size >= MAX_ENTRIES) entries.delete(entries.keys().next().value ?? key);
       entries.delete(key);
       entries.set(key, { error, until: now() + ttl });
+      forgetOldest(entries, MAX_ENTRIES);
     },
     forget(key) {
       entries.delete(key);

@@ -1,7 +1,7 @@
 import { isCodedError } from "@cache-registry/core/errors";
+import type { LabelOf } from "@cache-registry/registry-client/upstream-label";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
-import type { LabelOf } from "./pull-through-metrics.ts";
 
 /** Content of an upstream was passed on to clients, as the store could not take it. */
 export type NotStored = (kind: "manifest" | "blob", upstream: string, error: unknown) => void;

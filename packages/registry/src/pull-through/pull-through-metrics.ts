@@ -1,3 +1,4 @@
+import type { LabelOf } from "@cache-registry/registry-client/upstream-label";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 
 /**
@@ -20,9 +21,6 @@ export type PullThroughMetrics = {
   /** Seconds from the request to the first byte of the answer. */
   firstByte(kind: "manifest" | "blob", outcome: Outcome, seconds: number): void;
 };
-
-/** A registry as a label: whoever names registries in requests must not fill the metrics with them. */
-export type LabelOf = (registry: string) => string;
 
 export function createPullThroughMetrics(metrics: Metrics, labelOf: LabelOf = (name) => name): PullThroughMetrics {
   const answers = metrics.counter({

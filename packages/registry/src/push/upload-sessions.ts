@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { algorithmOf, type Digest, type DigestAlgorithm } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
 import { createVerifier, type Verifier } from "@cache-registry/core/verify";
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import type { BlobStore, BlobWriter } from "@cache-registry/storage/blob-store/blob-store";
 import type { DigestLock } from "@cache-registry/storage/blob-store/digest-lock";
@@ -128,10 +129,8 @@ export function createUploadSessions({
   }
 
   function remember(id: string, verifier: Verifier): void {
-    // Insertion order is age order.
-    const [oldest] = states.keys();
-    if (states.size >= REMEMBERED_STATES && oldest !== undefined) states.delete(oldest);
     states.set(id, verifier);
+    forgetOldest(states, REMEMBERED_STATES);
   }
 
   async function forget(id: string): Promise<void> {

@@ -1,23 +1,16 @@
 import { type Digest, parseDigest } from "@cache-registry/core/digest";
 import { CodedError } from "@cache-registry/core/errors";
-import {
-  type ImageReference,
-  normalizeRegistry,
-  normalizeRepository,
-  parseImageReference,
-} from "@cache-registry/core/image-reference";
+import { normalizeRegistry, normalizeRepository } from "@cache-registry/core/image-reference";
 import { MAX_MANIFEST_BYTES } from "@cache-registry/core/manifest";
 import { isRepositoryName, isTag } from "@cache-registry/core/repository-name";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { type UpstreamRepository, upstreamRepository } from "../content/repository.ts";
-import { parseInput } from "../management/input.ts";
+import { Owner, parseInput, queryOf, referenceOf } from "../management/input.ts";
 import { bodyOf, readBody } from "../routes/body.ts";
 import type { ImportContent } from "./import-content.ts";
 
-const Owner = z.strictObject({
-  owner: z.string().regex(/^[A-Za-z0-9._:-]{1,128}$/, "an owner is 1 to 128 characters of A-Z a-z 0-9 . _ : -"),
-});
+const Pin = z.strictObject({ owner: Owner });
 
 /**
  * `/api/v1/content`: how an import brings in what only an upstream could give. `?registry=&repository=` say whose it is.
@@ -53,23 +46,13 @@ export function addContentRoutes(api: FastifyInstance, content: ImportContent): 
   api.put("/content/images/:reference", async (request, reply) => {
     const reference = referenceOf(request);
     const repository = upstreamRepository(reference.registry, reference.repository);
-    await content.pin(reference, repository, parseInput(Owner, request.body ?? {}).owner);
+    await content.pin(reference, repository, parseInput(Pin, request.body ?? {}).owner);
     return reply.code(204).send();
   });
 }
 
 function digestOf(request: FastifyRequest): Digest {
   return parseDigest((request.params as { digest: string }).digest);
-}
-
-function referenceOf(request: FastifyRequest): ImageReference {
-  const reference = parseImageReference((request.params as { reference: string }).reference);
-  if (reference) return reference;
-  throw new CodedError("BAD_REQUEST", "not an image reference");
-}
-
-function queryOf({ url }: FastifyRequest): URLSearchParams {
-  return new URL(url, "http://localhost").searchParams;
 }
 
 function repositoryOf(request: FastifyRequest): UpstreamRepository {

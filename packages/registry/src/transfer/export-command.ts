@@ -1,15 +1,13 @@
 import { printByteSize } from "@cache-registry/core/byte-size";
 import { type ImageReference, parseImageReference } from "@cache-registry/core/image-reference";
 import { type Platform, parsePlatform } from "@cache-registry/core/platform";
-import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { type CommandOptions, EXIT_INTERRUPTED, interruption } from "@cache-registry/runtime/command";
 import { createProgressLine } from "../maintenance/progress-line.ts";
 import { type CommandLine, type Connections, connect, readCommandLine } from "./connections.ts";
 import { type ContentClient, createContentClient } from "./content-client.ts";
 import { exportImages } from "./export-images.ts";
 import { createLayoutWriter } from "./open-layout.ts";
 import { createRegistrySource, type RegistrySource } from "./registry-source.ts";
-
-const EXIT_INTERRUPTED = 130;
 
 /**
  * `cache-registry export`: writes images of a running registry to an OCI image layout, a folder or a tar archive. Sets the

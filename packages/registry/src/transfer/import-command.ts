@@ -1,15 +1,13 @@
 import { basename } from "node:path";
 import { printByteSize } from "@cache-registry/core/byte-size";
 import { parseImageReference, withDefaultTag } from "@cache-registry/core/image-reference";
-import { type CommandOptions, interruption } from "@cache-registry/runtime/command";
+import { type CommandOptions, EXIT_INTERRUPTED, interruption } from "@cache-registry/runtime/command";
 import { createProgressLine } from "../maintenance/progress-line.ts";
 import { type CommandLine, connect, readCommandLine } from "./connections.ts";
 import { createContentClient } from "./content-client.ts";
 import { importImages } from "./import-images.ts";
 import { planImport, type Renaming } from "./import-plan.ts";
 import { openLayout } from "./open-layout.ts";
-
-const EXIT_INTERRUPTED = 130;
 
 /**
  * `cache-registry import`: brings the images of an OCI image layout into a running registry, under their upstreams' names,

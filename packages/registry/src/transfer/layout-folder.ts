@@ -1,7 +1,8 @@
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { algorithmOf, DIGEST_ALGORITHMS, type Digest, hexOf, isDigest } from "@cache-registry/core/digest";
+import { syncFolder } from "@cache-registry/runtime/sync-folder";
 import {
   INDEX_FILE,
   LAYOUT_CONTENT,
@@ -66,9 +67,7 @@ export async function createFolder(root: string, onFound: ResumeProgress): Promi
     },
     async finish(index) {
       await place(join(root, INDEX_FILE), index);
-      const folder = await open(dirname(join(root, INDEX_FILE)), "r");
-      await folder.sync();
-      await folder.close();
+      await syncFolder(root);
     },
     close: async () => {},
   };

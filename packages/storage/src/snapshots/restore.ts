@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { access, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { messageOf } from "@cache-registry/core/errors";
+import { syncFolder } from "@cache-registry/runtime/sync-folder";
 import { extractSnapshot } from "./snapshot-file.ts";
 import { type SnapshotName, type SnapshotStore, UnreadableSnapshotError } from "./snapshot-store.ts";
 
@@ -111,13 +112,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

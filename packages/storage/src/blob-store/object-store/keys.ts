@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { algorithmOf, DIGEST_ALGORITHMS, type Digest, hexOf, isDigest } from "@cache-registry/core/digest";
+import { forgetOldest } from "@cache-registry/runtime/forget-oldest";
 
 /** How the objects of an object store are called. */
 export type ObjectKeys = {
@@ -39,9 +40,8 @@ export function createUniqueKeys(folder: string, below: (prefix: string) => Asyn
   function remember(digest: Digest, key: string | undefined): void {
     known.delete(digest);
     if (key === undefined) return;
-    const [oldest] = known.keys();
-    if (known.size >= REMEMBERED && oldest !== undefined) known.delete(oldest);
     known.set(digest, key);
+    forgetOldest(known, REMEMBERED);
   }
 
   async function all(digest: Digest): Promise<string[]> {
