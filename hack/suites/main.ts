@@ -1,43 +1,55 @@
 /**
- * Runs suites one after the other and ends with one line `N passed, N failed`. A check counts as one; of a vitest project
- * every test counts. `--only lint,unit` runs some of them.
+ * Runs suites one after the other and ends with what failed and one line `N passed, N failed`. A check counts as one; of a
+ * vitest project every test counts, and every failed hook. `--only lint,unit` runs some of them.
  */
 import { spawn } from "node:child_process";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { type Counts, countsOf, type VitestReport } from "./counts.ts";
+import { FAILURES_FILE } from "./failure-reporter.ts";
+import { describeFailures, type Failure } from "./failures.ts";
 import { SUITES, type Suite } from "./suites.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const results = join(root, "test-results");
-
-interface Counts {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-}
-
-interface VitestReport {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
-  readonly numFailedTestSuites: number;
-}
+const reporter = fileURLToPath(new URL("failure-reporter.ts", import.meta.url));
 
 /** Somebody wants this to end: the suite that runs is told, and no other begins. */
 let interrupted = false;
 
-/** Node.js with the suite's arguments, in a process group of its own that is ended when the time is up. */
-function run(suite: Suite, args: readonly string[]): Promise<boolean> {
+/** The end of what a check writes: enough for what it says of its failure. */
+const KEPT_CHARACTERS = 20_000;
+
+type Ended = { readonly ok: boolean; readonly output: string };
+
+/**
+ * Node.js with the suite's arguments, in a process group of its own that is ended when the time is up. What a check writes
+ * is passed on and its end kept; vitest, which reports by itself, has the terminal.
+ */
+function run(suite: Suite, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...suite.run, ...args], { cwd: root, stdio: "inherit", detached: true });
+    const child = spawn(process.execPath, [...suite.run, ...args], {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: suite.kind === "check" ? ["ignore", "pipe", "pipe"] : "inherit",
+      detached: true,
+    });
+    let output = "";
+    child.stdout?.on("data", (chunk: Buffer) => keep(process.stdout, chunk));
+    child.stderr?.on("data", (chunk: Buffer) => keep(process.stderr, chunk));
+    const keep = (stream: NodeJS.WriteStream, chunk: Buffer): void => {
+      stream.write(chunk);
+      output = (output + chunk.toString("utf8")).slice(-KEPT_CHARACTERS);
+    };
     const end = (signal: NodeJS.Signals) => {
       if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, signal);
     };
     const timer = setTimeout(() => {
-      process.stdout.write(`${suite.name}: over its budget of ${suite.minutes} minutes\n`);
+      const late = `${suite.name}: over its budget of ${suite.minutes} minutes\n`;
+      process.stdout.write(late);
+      output += late;
       end("SIGTERM");
       setTimeout(() => end("SIGKILL"), 30_000).unref();
     }, suite.minutes * 60_000);
@@ -46,30 +58,39 @@ function run(suite: Suite, args: readonly string[]): Promise<boolean> {
       end("SIGTERM");
     };
     process.once("SIGTERM", interrupt).once("SIGINT", interrupt);
-    child.on("exit", (code) => {
+    child.on(suite.kind === "check" ? "close" : "exit", (code: number | null) => {
       clearTimeout(timer);
       process.off("SIGTERM", interrupt).off("SIGINT", interrupt);
-      resolve(code === 0);
+      resolve({ ok: code === 0, output });
     });
   });
 }
 
-async function runSuite(suite: Suite): Promise<Counts> {
-  if (suite.kind === "check") {
-    const ok = await run(suite, []);
-    return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 };
-  }
+type SuiteResult = { readonly counts: Counts; readonly failures: readonly Failure[] };
+
+async function runCheck(suite: Suite): Promise<SuiteResult> {
+  const { ok, output } = await run(suite, []);
+  const failures = ok ? [] : [{ where: suite.name, error: output || "it wrote nothing" }];
+  return { counts: { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 }, failures };
+}
+
+async function runVitest(suite: Suite): Promise<SuiteResult> {
   const file = join(results, `${suite.name}.json`);
-  const ok = await run(suite, ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`]);
+  const failuresFile = join(results, `${suite.name}.failures.jsonl`);
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const { ok, output } = await run(suite, [...reporters, `--reporter=${reporter}`], { [FAILURES_FILE]: failuresFile });
   const report = await readFile(file, "utf8").then(
     (text) => JSON.parse(text) as VitestReport,
     () => undefined,
   );
-  if (!report) return { passed: 0, failed: 1, skipped: 0 };
-  const skipped = report.numPendingTests + report.numTodoTests;
-  // A file that could not be loaded has no failed test, and a run without any test proves nothing.
-  const failed = Math.max(report.numFailedTests, ok && report.numPassedTests > 0 ? 0 : 1);
-  return { passed: report.numPassedTests, failed, skipped };
+  const lines = await readFile(failuresFile, "utf8").catch(() => "");
+  const named = lines.split("\n").filter(Boolean);
+  const failures = named.map((line) => JSON.parse(line) as Failure);
+  const counts = countsOf({ report, failures: failures.length, ok });
+  if (counts.failed > 0 && (output !== "" || failures.length === 0)) {
+    failures.push({ where: suite.name, error: output || "it ended with a failure that no test is to blame for" });
+  }
+  return { counts, failures };
 }
 
 const { values } = parseArgs({ options: { only: { type: "string" } } });
@@ -82,11 +103,13 @@ await rm(results, { recursive: true, force: true });
 await mkdir(results, { recursive: true });
 const total = { passed: 0, failed: 0, skipped: 0 };
 const lines: string[] = [];
+const failures: Failure[] = [];
 for (const suite of SUITES.filter(({ name }) => only?.includes(name) ?? true)) {
   if (interrupted) break;
   process.stdout.write(`\n── ${suite.name} (at most ${suite.minutes} min)\n`);
   const start = performance.now();
-  const counts = await runSuite(suite);
+  const { counts, failures: found } = await (suite.kind === "check" ? runCheck(suite) : runVitest(suite));
+  failures.push(...found);
   for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
   const seconds = ((performance.now() - start) / 1000).toFixed(0);
   lines.push(
@@ -94,6 +117,7 @@ for (const suite of SUITES.filter(({ name }) => only?.includes(name) ?? true)) {
   );
 }
 process.stdout.write(`\n${lines.join("\n")}\n\n`);
+if (failures.length > 0) process.stdout.write(`${describeFailures(failures)}\n\n`);
 process.stdout.write(
   `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`,
 );
