@@ -122,6 +122,7 @@ const HERE: readonly Here[] = [
   { begins: "kubectl run try-cache", place: "checkout" },
   { begins: "kubectl get pod try-cache", place: "checkout", says: /busybox$/ },
   { begins: "kubectl get cachedimages", place: "checkout" },
+  { begins: "kubectl delete pod try-cache", place: "checkout", says: /deleted/ },
   {
     begins: "kubectl --namespace cache-registry-system get secret cache-registry-management-token",
     place: "checkout",
