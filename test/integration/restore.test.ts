@@ -128,14 +128,23 @@ describe("after helm uninstall", () => {
     await client.create(PODS, owned(cachedPod("web", ["docker.io/library/nginx:1.27"]), "ReplicaSet"));
     await client.create(PODS, cachedPod("bare", ["ghcr.io/team/app", "quay.io/a/b:1"]));
     await client.create(PODS, plainPod("plain", "nginx"));
+    const task = cachedPod("task", ["docker.io/library/busybox"]);
+    await client.create(PODS, { ...task, spec: { ...task.spec, restartPolicy: "Never" } });
+    const containerStatuses = (task.spec?.containers ?? []).map(({ name, image }) => ({
+      ...{ name, image, imageID: "", ready: true, restartCount: 0 },
+      state: { running: { startedAt: new Date().toISOString() } },
+    }));
+    await report("task", { phase: "Running", containerStatuses });
     const first = await restore("--dry-run");
     expect(first.code).toBe(3);
     expect(first.output).toContain("default/bare: would get ghcr.io/team/app, quay.io/a/b:1 in place");
-    expect(await podNames()).toEqual(["bare", "plain", "web"]);
+    expect(await podNames()).toEqual(["bare", "plain", "task", "web"]);
 
     const { code, output } = await restore();
     expect([code, output]).toEqual([0, expect.stringContaining("1 pods evicted, 1 given their original images")]);
-    expect(await podNames()).toEqual(["bare", "plain"]);
+    expect(await podNames()).toEqual(["bare", "plain", "task"]);
+    // What runs once is not run a second time for a name that nobody reads any more.
+    expect(await imagesOf("task")).toEqual(["localhost:7439/docker.io/library/busybox"]);
     expect(await imagesOf("bare")).toEqual(["ghcr.io/team/app", "quay.io/a/b:1"]);
     expect(await imagesOf("plain")).toEqual(["nginx"]);
     const left = await client.list(CONFIG_MAPS, {

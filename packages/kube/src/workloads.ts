@@ -4,10 +4,17 @@ import type { KubeObject } from "./object.ts";
  * The built-in kinds that we read or write, with only the fields we use. As sent by the API server: times are text.
  * https://kubernetes.io/docs/reference/kubernetes-api/
  */
-export type Container = { name: string; image?: string };
+export type Container = {
+  name: string;
+  image?: string;
+  /** Only where it is another than the pod's, as sidecars have it. */
+  restartPolicy?: string;
+};
 
 export type PodSpec = {
   nodeName?: string;
+  /** The API server fills in `Always`. */
+  restartPolicy?: string;
   containers?: Container[];
   initContainers?: Container[];
   ephemeralContainers?: Container[];
@@ -18,7 +25,7 @@ export type PodSpec = {
 export type ContainerStatus = {
   name: string;
   restartCount?: number;
-  state?: { waiting?: { reason?: string; message?: string }; terminated?: object };
+  state?: { waiting?: { reason?: string; message?: string }; running?: object; terminated?: object };
 };
 
 export type Pod = KubeObject & {

@@ -48,6 +48,12 @@ type Obstacle = { readonly why: string; readonly lasting?: boolean };
 const ENDING: Obstacle = { why: "it is ending" };
 const CHANGING: Obstacle = { why: "it is changing" };
 
+function letFinish(pod: Pod): Obstacle {
+  const job = controllerOf(pod);
+  if (job === undefined) return { why: "it is let finish; deleting it would end it" };
+  return { why: `Job ${job.name} is let finish; deleting it would end it` };
+}
+
 /**
  * Until no pod names the cache: those with a controller are evicted (budgets are honoured, templates left alone), bare pods
  * are patched in place, Jobs are let finish. Ends when a look finds no such pod, or none that time would change.
@@ -65,8 +71,7 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
     const isNew = !known.has(uid);
     known.add(uid);
     if (pod.metadata.deletionTimestamp !== undefined) return ENDING;
-    if (way.action === "finish")
-      return { why: `Job ${controllerOf(pod)?.name} is let finish; deleting it would end it` };
+    if (way.action === "finish") return letFinish(pod);
     if (way.action === "stay") return { why: way.why, lasting: true };
     if (way.action === "patch") {
       if (dryRun) return { why: `would get ${way.containers.map(({ original }) => original).join(", ")} in place` };

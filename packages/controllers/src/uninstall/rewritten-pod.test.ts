@@ -74,6 +74,46 @@ describe("the way out of the cache", () => {
     });
   });
 
+  describe("of a bare pod that runs to its end", () => {
+    const once = { initContainers: [{ name: "init", image: CACHED }], ...cached };
+    const started = { running: { startedAt: "2026-01-01T00:00:00Z" } };
+    const status = (init: object, main: object): Pod["status"] => ({
+      phase: "Running",
+      initContainerStatuses: [{ name: "init", state: init }],
+      containerStatuses: [{ name: "main", state: main }],
+    });
+    const with_ = (spec: Pod["spec"], given: Pod["status"]): Pod => ({ ...pod(spec), ...(given && { status: given }) });
+
+    it("is none once everything was started: a change would make the kubelet run it a second time", () => {
+      const volumes = [{ name: "data", image: { reference: CACHED } }];
+      const spec = { restartPolicy: "Never", ...once, volumes };
+      expect(wayOut(with_(spec, status({ terminated: {} }, started)), names)).toBeUndefined();
+    });
+
+    it("is the original image of what was not started yet, and of sidecars, which are started again", () => {
+      const sidecar = { name: "init", image: CACHED, restartPolicy: "Always" };
+      const waiting = status({ terminated: {} }, { waiting: { reason: "ImagePullBackOff" } });
+      expect(wayOut(with_({ restartPolicy: "Never", ...once }, waiting), names)).toMatchObject({
+        action: "patch",
+        containers: [{ list: "containers", index: 0 }],
+      });
+      const spec = { restartPolicy: "Never", ...once, initContainers: [sidecar] };
+      expect(wayOut(with_(spec, status(started, started)), names)).toMatchObject({
+        action: "patch",
+        containers: [{ list: "initContainers", index: 0 }],
+      });
+      const none = wayOut(pod({ restartPolicy: "Never", ...once }, {}, "Pending"), names);
+      expect(none).toMatchObject({ action: "patch", containers: [{}, {}] });
+    });
+
+    it("is its end when it is tried again after a failure", () => {
+      const spec = { restartPolicy: "OnFailure", ...once };
+      expect(wayOut(with_(spec, status({ terminated: {} }, started)), names)).toEqual({ action: "finish" });
+      const waiting = status({ terminated: {} }, { waiting: { reason: "ErrImagePull" } });
+      expect(wayOut(with_(spec, waiting), names)).toMatchObject({ action: "patch" });
+    });
+  });
+
   it("is closed for a bare pod with an image volume, or with an image that only the cache has", () => {
     const volume = pod({ ...cached, volumes: [{ name: "data", image: { reference: CACHED } }] });
     expect(wayOut(volume, names)).toMatchObject({ action: "stay", why: expect.stringContaining("image volume data") });

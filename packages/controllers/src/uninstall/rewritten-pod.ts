@@ -12,6 +12,8 @@ export type CachedContainer = {
   readonly cached: string;
   /** Spelled out. Undefined: a repository of the cache itself, which only the cache has. */
   readonly original: string | undefined;
+  /** What becomes of it when it ends: the restart policy. Undefined: it was not started yet. */
+  readonly started: string | undefined;
 };
 
 /** How images below the endpoint are to be read. */
@@ -24,7 +26,7 @@ export type EndpointNames = CacheNames & {
  * How a pod gets rid of names below the endpoint.
  * - evict: its controller makes it anew, as its template is written
  * - patch: nobody would make it again, so its images are changed in place
- * - finish: a Job's pod, which is let end
+ * - finish: a Job's pod, or a bare one that is tried again until it succeeds, which is let end
  * - stay: neither works; `why` says what a person can do
  */
 export type WayOut =
@@ -40,24 +42,45 @@ const ENDED = new Set(["Succeeded", "Failed"]);
  */
 export function wayOut(pod: Pod, names: EndpointNames): WayOut | undefined {
   if (ENDED.has(pod.status?.phase ?? "") || pod.metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined) return;
-  const containers = [
-    ...cachedContainers(pod.spec?.initContainers, "initContainers", names),
-    ...cachedContainers(pod.spec?.containers, "containers", names),
-  ];
+  const containers = [...cachedContainers(pod, "initContainers", names), ...cachedContainers(pod, "containers", names)];
   const volumes = (pod.spec?.volumes ?? []).flatMap(({ name, image: { reference: cached = "" } = {} }) =>
     isCached(cached, names.endpoint) ? [{ name, cached, original: originalOf(cached, names) }] : [],
   );
   if (containers.length === 0 && volumes.length === 0) return;
   const controller = controllerOf(pod);
   if (controller?.kind === "Job") return { action: "finish" };
+  if (!controller) {
+    // The kubelet starts a container whose image was changed anew, whatever the restart policy: a task that runs would run
+    // twice. What was started once and for all needs no image any more, nor the volumes that it has.
+    const open = containers.filter(({ started }) => started === undefined || started === "Always");
+    if (open.length === 0 && containers.length > 0) return endOf(containers);
+    return bareWayOut(open, volumes);
+  }
   // Rewriting never makes such a name, so the template has it: a pod made anew could not be started without the cache.
-  const local = [...containers, ...volumes].find(({ original }) => original === undefined)?.cached;
-  if (local !== undefined) return { action: "stay", why: localOnly(local, controller) };
-  if (controller) return { action: "evict" };
+  const local = localIn([...containers, ...volumes]);
+  return local === undefined ? { action: "evict" } : { action: "stay", why: localOnly(local, controller) };
+}
+
+function bareWayOut(containers: readonly CachedContainer[], volumes: readonly CachedVolume[]): WayOut {
+  const local = localIn([...containers, ...volumes]);
+  if (local !== undefined) return { action: "stay", why: localOnly(local, undefined) };
   const [volume] = volumes;
   if (volume)
     return { action: "stay", why: `image volume ${volume.name} cannot be changed: delete and create the pod` };
   return { action: "patch", containers: containers.flatMap((one) => (isKnown(one) ? [one] : [])) };
+}
+
+/** Of a bare pod all of whose cached containers were started and are not to run for ever. */
+function endOf(containers: readonly CachedContainer[]): WayOut | undefined {
+  return containers.some(({ started }) => started === "OnFailure") ? { action: "finish" } : undefined;
+}
+
+type CachedVolume = { readonly name: string; readonly cached: string; readonly original: string | undefined };
+
+function localIn(
+  named: readonly { readonly cached: string; readonly original: string | undefined }[],
+): string | undefined {
+  return named.find(({ original }) => original === undefined)?.cached;
 }
 
 function isKnown(one: CachedContainer): one is CachedContainer & { readonly original: string } {
@@ -71,13 +94,18 @@ function localOnly(image: string, controller: { kind: string; name: string } | u
 }
 
 function cachedContainers(
-  containers: readonly Container[] | undefined,
+  { spec, status }: Pod,
   list: CachedContainer["list"],
   names: EndpointNames,
 ): CachedContainer[] {
-  return (containers ?? []).flatMap(({ image = "" }, index) =>
-    isCached(image, names.endpoint) ? [{ list, index, cached: image, original: originalOf(image, names) }] : [],
-  );
+  const statuses = list === "containers" ? status?.containerStatuses : status?.initContainerStatuses;
+  const containers: readonly Container[] = spec?.[list] ?? [];
+  return containers.flatMap(({ name, image = "", restartPolicy }, index) => {
+    if (!isCached(image, names.endpoint)) return [];
+    const state = statuses?.find((one) => one.name === name)?.state;
+    const started = state?.running || state?.terminated ? (restartPolicy ?? spec?.restartPolicy ?? "Always") : undefined;
+    return [{ list, index, cached: image, original: originalOf(image, names), started }];
+  });
 }
 
 /** Spelled out. Undefined: a repository of the cache itself. */
