@@ -143,6 +143,9 @@ describe("migrating", () => {
     const owned = old("owned", "localhost:7439/nginx:1.27");
     await client.create(PODS, { ...owned, metadata: { ...owned.metadata, ownerReferences: [owner] } });
     await client.create(PODS, old("bare", "localhost:7439/nginx:1.27"));
+    // As their proxy has a port: with "-", which the name of a host may have as well.
+    await client.create(PODS, old("port", "localhost:7439/harbor-5000/team/app:1"));
+    await client.create(PODS, old("doubtful", "localhost:7439/harbor.example-5000/team/app:1"));
     await client.create(PODS, plainPod("other", "localhost:7439/docker.io/library/redis:7"));
     const webhook = { name: "kube-image-keeper-mutating-webhook" };
     const head = { apiVersion: "admissionregistration.k8s.io/v1", kind: "MutatingWebhookConfiguration" };
@@ -166,16 +169,22 @@ describe("migrating", () => {
     expect([blocked.code, blocked.output]).toEqual([2, expect.stringContaining(`${predecessor.name} would rewrite`)]);
     expect(blocked.output).not.toContain("cnpg");
     await client.delete(MUTATING_WEBHOOK_CONFIGURATIONS, predecessor);
-    const done = await migrate("--apply", "--evict");
-    expect([done.code, done.output]).toEqual([
-      0,
-      expect.stringContaining("1 pods evicted, 1 given their original images, 0 left"),
+    const doubtful = await migrate("--apply", "--evict", "--registry", "harbor:5000");
+    expect([doubtful.code, doubtful.output]).toEqual([
+      3,
+      expect.stringContaining("1 pods evicted, 2 given their original images, 1 left"),
     ]);
+    expect(doubtful.output).toContain("default/doubtful: harbor.example-5000/team/app:1: say --registry");
+    const registries = ["--registry", "harbor:5000", "--registry", "harbor.example:5000"];
+    const done = await migrate("--apply", "--evict", ...registries);
+    expect([done.code, done.output]).toEqual([0, expect.stringContaining("1 given their original images, 0 left")]);
     const { items } = await client.list(PODS);
     expect(
       Object.fromEntries(items.map(({ metadata, spec }) => [metadata.name, spec?.containers?.[0]?.image])),
     ).toEqual({
       bare: "nginx:1.27",
+      port: "harbor:5000/team/app:1",
+      doubtful: "harbor.example:5000/team/app:1",
       other: "localhost:7439/docker.io/library/redis:7",
     });
   });

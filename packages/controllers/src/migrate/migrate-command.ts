@@ -7,6 +7,7 @@ import { duration, registryName } from "@cache-registry/runtime/config-types";
 import { withCommandClient } from "../uninstall/command-client.ts";
 import { restorePods } from "../uninstall/restore-pods.ts";
 import { type Migration, migrateFrom } from "./migrate.ts";
+import { readOldName } from "./old-record.ts";
 import { PREDECESSORS } from "./predecessors.ts";
 
 const EXIT_REMAINING = 3;
@@ -52,8 +53,9 @@ async function migrate(client: KubeClient, { apply, evict, registries, timeout }
     const names = webhooks.join(", ");
     throw new ConfigError([`${names} would rewrite every pod again: uninstall it first, then --evict`], "the cluster");
   }
-  // Their names below the endpoint are what the user wrote, so what is behind the endpoint is the original.
-  const names = { endpoint: DEFAULT_ENDPOINT, registries, asWritten: true };
+  // Their names below the endpoint are what the user wrote, but for the colon of a port.
+  const asWritten = (behind: string) => readOldName(behind, registries);
+  const names = { endpoint: DEFAULT_ENDPOINT, registries, asWritten };
   const concerns = ({ metadata: { labels = {} } }: Pod) =>
     labels[MANAGED_LABEL] === undefined && PREDECESSORS.some(({ podLabel: [key, value] }) => labels[key] === value);
   const done = await restorePods({

@@ -14,12 +14,17 @@ export type CachedContainer = {
   readonly original: string | undefined;
   /** What becomes of it when it ends: the restart policy. Undefined: it was not started yet. */
   readonly started: string | undefined;
+  /** Why the original is not sure. */
+  readonly doubt?: string | undefined;
 };
 
 /** How images below the endpoint are to be read. */
 export type EndpointNames = CacheNames & {
-  /** The image as its user wrote it is behind the endpoint, as the predecessors of the webhook left it. */
-  readonly asWritten?: boolean;
+  /**
+   * For the predecessors of the webhook: the image as its user wrote it, from what is behind the endpoint. `doubt`: why the
+   * image is not sure, for people.
+   */
+  readonly asWritten?: (behind: string) => { readonly image: string; readonly doubt?: string };
 };
 
 /**
@@ -64,6 +69,8 @@ export function wayOut(pod: Pod, names: EndpointNames): WayOut | undefined {
 function bareWayOut(containers: readonly CachedContainer[], volumes: readonly CachedVolume[]): WayOut {
   const local = localIn([...containers, ...volumes]);
   if (local !== undefined) return { action: "stay", why: localOnly(local, undefined) };
+  const doubt = containers.map(({ doubt }) => doubt).find((one) => one !== undefined);
+  if (doubt !== undefined) return { action: "stay", why: doubt };
   const [volume] = volumes;
   if (volume)
     return { action: "stay", why: `image volume ${volume.name} cannot be changed: delete and create the pod` };
@@ -103,17 +110,23 @@ function cachedContainers(
   return containers.flatMap(({ name, image = "", restartPolicy }, index) => {
     if (!isCached(image, names.endpoint)) return [];
     const state = statuses?.find((one) => one.name === name)?.state;
-    const started = state?.running || state?.terminated ? (restartPolicy ?? spec?.restartPolicy ?? "Always") : undefined;
-    return [{ list, index, cached: image, original: originalOf(image, names), started }];
+    const started =
+      state?.running || state?.terminated ? (restartPolicy ?? spec?.restartPolicy ?? "Always") : undefined;
+    const doubt = names.asWritten?.(behind(image, names)).doubt;
+    return [{ list, index, cached: image, original: originalOf(image, names), started, doubt }];
   });
 }
 
 /** Spelled out. Undefined: a repository of the cache itself. */
-function originalOf(image: string, { endpoint, registries, asWritten = false }: EndpointNames): string | undefined {
-  if (!asWritten) {
-    const reference = fromCacheReference(image, endpoint, registries);
-    return reference && printImageReference(reference);
+function originalOf(image: string, names: EndpointNames): string | undefined {
+  if (names.asWritten) {
+    const original = names.asWritten(behind(image, names)).image;
+    return parseImageReference(original) && original;
   }
-  const behind = image.slice(endpoint.length + 1);
-  return parseImageReference(behind) && behind;
+  const reference = fromCacheReference(image, names.endpoint, names.registries);
+  return reference && printImageReference(reference);
+}
+
+function behind(image: string, { endpoint }: EndpointNames): string {
+  return image.slice(endpoint.length + 1);
 }
