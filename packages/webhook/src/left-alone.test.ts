@@ -46,6 +46,12 @@ const ownedBy = (apiVersion: string, kind: string) => ({ ownerReferences: [contr
 const bare = (owners: object) => ({ metadata: { ownerReferences: [] }, config: { owners } });
 const pullSecret = { imagePullSecrets: [{ name: "regcred" }] };
 const share = (namespace: string) => ({ privateImages: { mode: "share", namespaces: [namespace] } });
+const onNodes = (...terms: readonly object[][]) => {
+  const nodeSelectorTerms = terms.map((matchExpressions) => ({ matchExpressions }));
+  const nodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } };
+  return { spec: { affinity: { nodeAffinity } } };
+};
+const osIn = (...values: readonly string[]) => ({ key: "kubernetes.io/os", operator: "In", values });
 const PRIVATE = "ghcr.io/corp/app";
 const ECR = "1.dkr.ecr.eu-west-1.amazonaws.com/app";
 
@@ -56,6 +62,20 @@ describe("gets no patch at all", () => {
     ["a pod that does not opt in where it must", { config: { optIn: true } }],
     ["a pod for Windows, by its operating system", { spec: { os: { name: "windows" } } }],
     ["a pod for Windows, by its node selector", { spec: { nodeSelector: { "kubernetes.io/os": "windows" } } }],
+    ["a pod for Windows, by the label of before", { spec: { nodeSelector: { "beta.kubernetes.io/os": "windows" } } }],
+    [
+      "a pod for Windows, by its build",
+      { spec: { nodeSelector: { "node.kubernetes.io/windows-build": "10.0.20348" } } },
+    ],
+    ["a pod for Windows, by node affinity", onNodes([{ key: "size", operator: "Exists" }, osIn("windows")])],
+    [
+      "a pod for Windows, by node affinity of several kinds",
+      onNodes(
+        [osIn("windows")],
+        [{ key: "node.kubernetes.io/windows-build", operator: "Exists" }],
+        [{ key: "kubernetes.io/os", operator: "NotIn", values: ["linux"] }],
+      ),
+    ],
     ["a pod that is rewritten already", { image: "localhost:7439/docker.io/library/nginx" }],
     ["a pod that is rewritten already, its host in capitals", { image: "LOCALHOST:7439/docker.io/library/nginx" }],
   ])("%s", (_, pod) => {
@@ -118,6 +138,10 @@ describe("is rewritten", () => {
     ["a public image of such a registry", { image: ECR, config: { images: { public: ["*.dkr.ecr.*/app"] } } }],
     ["a name of just 255 characters", { image: `ghcr.io/${"a".repeat(255 - "localhost:7439/ghcr.io/".length)}` }],
     ["a pod for Linux", { spec: { os: { name: "linux" }, nodeSelector: { "kubernetes.io/os": "linux" } } }],
+    ["a pod for Linux, by node affinity", onNodes([osIn("linux")])],
+    ["a pod for both", onNodes([osIn("windows", "linux")])],
+    ["a pod for either", onNodes([osIn("windows")], [{ key: "size", operator: "Exists" }])],
+    ["a pod for certain nodes", { spec: { affinity: { nodeAffinity: {}, podAffinity: {} } } }],
   ])("%s", (_, pod) => {
     const { image, isManaged, skipped } = review(pod);
     expect(image).toMatch(/^localhost:7439\/[a-z0-9]/);

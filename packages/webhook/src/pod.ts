@@ -27,6 +27,21 @@ const OwnerReference = z.looseObject({
   controller: z.boolean().nullish(),
 });
 
+const NodeRequirement = z.looseObject({
+  key: z.string(),
+  operator: z.string(),
+  values: z.array(z.string()).nullish(),
+});
+export type NodeRequirement = z.infer<typeof NodeRequirement>;
+
+const NodeSelector = z.looseObject({
+  nodeSelectorTerms: z.array(z.looseObject({ matchExpressions: z.array(NodeRequirement).nullish() })).nullish(),
+});
+
+const Affinity = z.looseObject({
+  nodeAffinity: z.looseObject({ requiredDuringSchedulingIgnoredDuringExecution: NodeSelector.nullish() }).nullish(),
+});
+
 export const Pod = z.looseObject({
   metadata: z.looseObject({
     name: z.string().optional(),
@@ -43,6 +58,7 @@ export const Pod = z.looseObject({
     imagePullSecrets: z.array(z.looseObject({ name: z.string().optional() })).nullish(),
     priorityClassName: z.string().nullish(),
     nodeSelector: StringMap.nullish(),
+    affinity: Affinity.nullish(),
     os: z.looseObject({ name: z.string() }).nullish(),
   }),
 });

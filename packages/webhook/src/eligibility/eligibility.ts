@@ -6,6 +6,7 @@ import { type Check, firstObjection, type Objection } from "@cache-registry/core
 import type { ClusterView } from "../cluster-state/cluster-view.ts";
 import type { Pod } from "../pod.ts";
 import type { EligibilityRules } from "./rules.ts";
+import { isForWindows } from "./windows.ts";
 
 /*
  * May this pod, this image, be rewritten? Three ordered lists of pure checks; the first that objects gives the reason.
@@ -30,10 +31,7 @@ const EXCLUSIONS: readonly Check<ExclusionSubject, Exclusion>[] = [
     metadata.annotations?.[MIRROR_POD_ANNOTATION] !== undefined
       ? { reason: "mirror-pod", message: "the API copy of a static pod" }
       : undefined,
-  ({ pod: { spec } }) =>
-    spec.os?.name === "windows" || spec.nodeSelector?.["kubernetes.io/os"] === "windows"
-      ? { reason: "windows", message: "Windows nodes run no cache proxy" }
-      : undefined,
+  ({ pod }) => (isForWindows(pod) ? { reason: "windows", message: "Windows nodes run no cache proxy" } : undefined),
 ];
 
 export function exclusionOf(subject: ExclusionSubject): Objection<Exclusion> | undefined {
