@@ -72,6 +72,17 @@ describe("refusedPulls", () => {
     ]);
   });
 
+  it("knows an image with tag and digest by its digest: containerd leaves the tag out of what it says", () => {
+    const digest = `@sha256:${"0".repeat(64)}`;
+    const message = `failed to pull and unpack image "localhost:7439/ghcr.io/acme/app${digest}": 401 Unauthorized`;
+    const status = { containerStatuses: [waiting("main", "ErrImagePull", message)] };
+    expect(refusedPulls(pod(`${CACHED}${digest}`, status), names)).toMatchObject([
+      { container: "main", cached: `${CACHED}${digest}`, original: `ghcr.io/acme/app:1${digest}` },
+    ]);
+    const other = pod(`localhost:7439/ghcr.io/acme/app:1@sha256:${"1".repeat(64)}`, status);
+    expect(refusedPulls(other, names)).toEqual([]);
+  });
+
   it.each<[string, Pod]>([
     ["an image that was not rewritten", pod("ghcr.io/acme/app:1", { containerStatuses: [waiting("main")] })],
     ["a local repository of the cache", pod("localhost:7439/team/app", { containerStatuses: [waiting("main")] })],

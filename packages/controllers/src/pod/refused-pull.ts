@@ -52,7 +52,8 @@ export function refusedPulls(pod: Pod, { endpoint, registries }: CacheNames): re
       const index = containers.findIndex((container) => container.name === name);
       const cached = containers[index]?.image ?? "";
       // The message may still be about an image that was replaced since.
-      const reference = message.includes(cached) ? fromCacheReference(cached, endpoint, registries) : undefined;
+      const isMeant = message.includes(cached) || message.includes(withoutTag(cached));
+      const reference = isMeant ? fromCacheReference(cached, endpoint, registries) : undefined;
       if (reference === undefined) return [];
       const original = printImageReference(reference);
       return [{ podUid: pod.metadata.uid, list, index, container: name, cached, original, message }];
@@ -64,4 +65,12 @@ export function refusedPulls(pod: Pod, { endpoint, registries }: CacheNames): re
     ...inList("containers", status?.containerStatuses),
   ];
   return refused.length === 0 ? NONE : refused;
+}
+
+/**
+ * Of an image with tag and digest what containerd says of it: it drops the tag. Kubelets before 1.32 add nothing to that
+ * which would name the image as the pod does.
+ */
+function withoutTag(image: string): string {
+  return image.replace(/:[^:/@]+@/, "@");
 }
