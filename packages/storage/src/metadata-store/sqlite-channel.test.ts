@@ -3,10 +3,10 @@ import { describe, expect, it } from "vitest";
 import { createWriterChannel } from "./sqlite-channel.ts";
 
 /** A writer that behaves as the given program. */
-function start(program: string): { channel: ReturnType<typeof createWriterChannel>; fatal: Error[] } {
+function start(program: string, onWritten = () => {}) {
   const fatal: Error[] = [];
   const worker = new Worker(`const { parentPort: port } = require("node:worker_threads"); ${program}`, { eval: true });
-  return { channel: createWriterChannel(worker, (error) => fatal.push(error)), fatal };
+  return { channel: createWriterChannel(worker, { onWritten, onFatal: (error) => fatal.push(error) }), fatal };
 }
 
 describe("writer channel", () => {
@@ -30,6 +30,19 @@ describe("writer channel", () => {
     await channel.close();
     expect(fatal).toEqual([]);
     await expect(channel.write("deleteUpload", "late")).rejects.toThrow("closed");
+  });
+
+  it("says that something was written before it tells who wrote", async () => {
+    const events: string[] = [];
+    const { channel } = start(
+      `port.on("message", (message) => message === "close" ? port.close() : port.postMessage([{ id: message.id, value: true }]));
+       port.postMessage("ready");`,
+      () => events.push("written"),
+    );
+    await channel.ready();
+    await Promise.all(["a", "b"].map((id) => channel.write("deleteUpload", id).then(() => events.push("told"))));
+    expect(events).toEqual(["written", "told", "written", "told"]);
+    await channel.close();
   });
 
   it.each([

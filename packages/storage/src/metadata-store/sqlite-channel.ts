@@ -25,8 +25,15 @@ export type WriterChannel = {
 
 type Waiter = { resolve(value: unknown): void; reject(error: Error): void };
 
-/** The main thread's end of the writer. `onFatal` hears once that the thread died unasked; from then on nothing works. */
-export function createWriterChannel(worker: Worker, onFatal: (error: Error) => void): WriterChannel {
+export type WriterEvents = {
+  /** Something was written, and nobody was told so yet. */
+  readonly onWritten: () => void;
+  /** Once: the thread died unasked; from then on nothing works. */
+  readonly onFatal: (error: Error) => void;
+};
+
+/** The main thread's end of the writer. */
+export function createWriterChannel(worker: Worker, { onWritten, onFatal }: WriterEvents): WriterChannel {
   const pending = new Map<number, Waiter>();
   const ready = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
@@ -61,7 +68,10 @@ export function createWriterChannel(worker: Worker, onFatal: (error: Error) => v
     if (notice === "ready") {
       isReady = true;
       ready.resolve();
-    } else if (notice !== "closed") notice.forEach(settle);
+    } else if (notice !== "closed") {
+      onWritten();
+      notice.forEach(settle);
+    }
   });
   worker.on("error", (error) => fail(error instanceof Error ? error : new Error(String(error))));
   worker.on("exit", (code) => {

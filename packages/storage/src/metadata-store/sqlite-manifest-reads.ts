@@ -1,16 +1,16 @@
 import type { DatabaseSync } from "node:sqlite";
 import { type ManifestRow, recordOf } from "./manifest-row.ts";
 import type { ManifestReference, MetadataStore } from "./metadata-store.ts";
+import type { RecentRows } from "./sqlite-recent-rows.ts";
 import { bounded, prepare, REPOSITORY_ID } from "./sqlite-statement.ts";
 
 type ManifestReads = Pick<MetadataStore, "manifest" | "references" | "referrers" | "referrersAnswer" | "lastPulledAt">;
 
 const RECORD = "digest, media_type AS mediaType, size, subject, artifact_type AS artifactType, annotations";
 
-export function createManifestReads(db: DatabaseSync): ManifestReads {
-  const manifest = prepare<ManifestRow>(
-    db,
-    `SELECT ${RECORD} FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`,
+export function createManifestReads(db: DatabaseSync, recent: RecentRows): ManifestReads {
+  const manifest = recent.over(
+    prepare<ManifestRow>(db, `SELECT ${RECORD} FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = ?`),
   );
   const references = prepare<ManifestReference>(
     db,
@@ -40,7 +40,7 @@ export function createManifestReads(db: DatabaseSync): ManifestReads {
 
   return {
     async manifest(repository, digest) {
-      const row = manifest.get(repository, digest);
+      const row = manifest(repository, digest);
       return row && recordOf(row);
     },
     references: async (repository, digest) => references.all(repository, digest),

@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import { createReads } from "./sqlite-reads.ts";
+import { createRecentRows } from "./sqlite-recent-rows.ts";
 import { migrate } from "./sqlite-schema/migrations.ts";
 import { createOperations } from "./sqlite-writes/operations.ts";
 
@@ -15,7 +16,7 @@ function statements(): { db: DatabaseSync; texts: string[] } {
     return prepare(text);
   };
   createOperations(db, { grace: 0 });
-  createReads(db);
+  createReads(db, createRecentRows());
   db.prepare = prepare;
   return { db, texts };
 }

@@ -11,6 +11,7 @@ import type {
 import { createBlobHolderReads } from "./sqlite-blob-holder-reads.ts";
 import { createImageReads } from "./sqlite-image-reads.ts";
 import { createManifestReads } from "./sqlite-manifest-reads.ts";
+import type { RecentRows } from "./sqlite-recent-rows.ts";
 import { bounded, prepare, REPOSITORY_ID } from "./sqlite-statement.ts";
 
 /** The methods of the port that read. */
@@ -44,31 +45,34 @@ const UPLOAD = "SELECT id, repository, started_at AS startedAt, touched_at AS to
 
 /**
  * Reads on the main thread: each is a look-up by key or a bounded page of an index, microseconds long (rule 18). The
- * connection is read-only and sees what was committed before the call.
+ * connection is read-only and sees what was committed before the call; `recent` what was acknowledged before it.
  */
-export function createReads(db: DatabaseSync): Reads {
+export function createReads(db: DatabaseSync, recent: RecentRows): Reads {
   const hasRepository = prepare(db, "SELECT 1 FROM repositories WHERE name = ?");
   const repositories = prepare<RepositoryKey>(
     db,
     "SELECT name, upstream FROM repositories WHERE manifests > 0 AND name > ? ORDER BY name LIMIT ?",
   );
-  const tag = prepare<TagRecord>(
-    db,
-    `SELECT name, digest, checked_at AS checkedAt, stale_since AS staleSince
-     FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = ?`,
+  const tag = recent.over(
+    prepare<TagRecord>(
+      db,
+      `SELECT name, digest, checked_at AS checkedAt, stale_since AS staleSince
+       FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = ?`,
+    ),
   );
   const tags = prepare<{ name: string }>(
     db,
     `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name > ? ORDER BY name LIMIT ?`,
   );
-  const blob = prepare<BlobRecord>(
-    db,
-    "SELECT digest, size, generation FROM blobs WHERE digest = ? AND state = 'live'",
+  const blob = recent.over(
+    prepare<BlobRecord>(db, "SELECT digest, size, generation FROM blobs WHERE digest = ? AND state = 'live'"),
   );
-  const isLinked = prepare(
-    db,
-    `SELECT 1 FROM blob_links AS l JOIN blobs AS b ON b.digest = l.digest AND b.state = 'live'
-     WHERE l.repository_id = ${REPOSITORY_ID} AND l.digest = ?`,
+  const link = recent.over(
+    prepare(
+      db,
+      `SELECT 1 FROM blob_links AS l JOIN blobs AS b ON b.digest = l.digest AND b.state = 'live'
+       WHERE l.repository_id = ${REPOSITORY_ID} AND l.digest = ?`,
+    ),
   );
   const localLink = prepare<{ name: string }>(
     db,
@@ -94,14 +98,14 @@ export function createReads(db: DatabaseSync): Reads {
   return {
     ...createBlobHolderReads(db),
     ...createImageReads(db),
-    ...createManifestReads(db),
+    ...createManifestReads(db, recent),
     hasRepository: async (name) => hasRepository.get(name) !== undefined,
     listRepositories: async ({ last = "", limit }) => repositories.all(last, bounded(limit)),
-    tag: async (repository, name) => tag.get(repository, name),
+    tag: async (repository, name) => tag(repository, name),
     listTags: async (repository, { last = "", limit }) =>
       tags.all(repository, last, bounded(limit)).map(({ name }) => name),
-    blob: async (digest) => blob.get(digest),
-    isLinked: async (repository, digest) => isLinked.get(repository, digest) !== undefined,
+    blob: async (digest) => blob(digest),
+    isLinked: async (repository, digest) => link(repository, digest) !== undefined,
     findLocalLink: async (digest) => localLink.get(digest)?.name,
     usage: async () => ({
       blobs: counter("blobs"),

@@ -4,6 +4,7 @@ import type { MetadataStore } from "./metadata-store.ts";
 import { createWriterChannel, type WriterChannel } from "./sqlite-channel.ts";
 import type { WriterOptions, WriterStats } from "./sqlite-messages.ts";
 import { createReads, type Reads } from "./sqlite-reads.ts";
+import { createRecentRows } from "./sqlite-recent-rows.ts";
 import { createSqliteUploads, type SqliteUploads } from "./sqlite-uploads.ts";
 
 export type SqliteOptions = {
@@ -39,10 +40,11 @@ async function open({ path, grace = 0, lockTimeout = 3_000, onFatal }: SqliteOpt
   const workerData = { path, grace, lockTimeout } satisfies WriterOptions;
   // No flags of the process: some of them (--input-type, --eval) are about its main script and would end a worker.
   const worker = new Worker(WRITER, { workerData, name: "metadata-writer", execArgv: [] });
-  const channel = createWriterChannel(worker, onFatal ?? (() => {}));
+  const recent = createRecentRows();
+  const channel = createWriterChannel(worker, { onWritten: () => recent.forget(), onFatal: onFatal ?? (() => {}) });
   await channel.ready();
   const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
-  const reads = createReads(db);
+  const reads = createReads(db, recent);
   const uploads = createSqliteUploads({
     read: reads,
     write: {

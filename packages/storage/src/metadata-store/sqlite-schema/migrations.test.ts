@@ -2,6 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import { digestOfBytes } from "@cache-registry/core/verify";
 import { describe, expect, it } from "vitest";
 import { createReads } from "../sqlite-reads.ts";
+import { createRecentRows } from "../sqlite-recent-rows.ts";
 import { FIRST_SCHEMA } from "./0001-first.ts";
 import { migrate, SCHEMA_VERSION } from "./migrations.ts";
 
@@ -16,7 +17,7 @@ describe("migrate", () => {
     ).run(referrer, subject);
     migrate(db, ":memory:");
     expect(db.prepare("PRAGMA user_version").get()).toMatchObject({ user_version: SCHEMA_VERSION });
-    const reads = createReads(db);
+    const reads = createReads(db, createRecentRows());
     const expected = [expect.objectContaining({ digest: referrer, subject, annotations: { a: "b" } })];
     expect(await reads.referrers("team/app", subject, { limit: 10 })).toEqual(expected);
     expect(await reads.referrers("team/app", subject, { limit: 10, artifactType: "type/x" })).toEqual(expected);
