@@ -79,6 +79,20 @@ describe("the example values", () => {
     });
   });
 
+  it("amazon-eks has a role and no keys", async () => {
+    const manifests = await example("amazon-eks");
+    const pod = manifests.pod("registry");
+    const account = manifests.ofKind("ServiceAccount").find(({ metadata }) => metadata.name === pod.serviceAccountName);
+    const role = { "eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/cache-registry" };
+    expect(account?.metadata.annotations).toEqual(role);
+    const { storage, upstreams } = manifests.config("registry");
+    expect(storage).toMatchObject({ blobs: { driver: "s3" } });
+    expect(JSON.stringify(storage)).not.toMatch(/accessKey|secret/i);
+    expect(upstreams).toContainEqual(expect.objectContaining({ credentials: [{ provider: "ecr" }] }));
+    // EKS mounts a token that the group of the pod may read.
+    expect(pod).toMatchObject({ automountServiceAccountToken: false, securityContext: { fsGroup: 65532 } });
+  });
+
   it("air-gapped asks no upstream, nor does its test", async () => {
     const manifests = await example("air-gapped");
     expect(manifests.config("registry")).toMatchObject({ airGapped: true, upstreamPolicy: "listed" });
