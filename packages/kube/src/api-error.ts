@@ -47,3 +47,8 @@ export function isInvalid(error: unknown): boolean {
 export function isExpired(error: unknown): boolean {
   return error instanceof ApiError && error.status === 410;
 }
+
+/** No answer at all, or one that may be another in a moment: the API server starts, is busy, or forgot where a list was. */
+export function isPassing(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.status === 410 || error.status === 429 || error.status >= 500;
+}

@@ -1,3 +1,4 @@
+import { isPassing } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { DAEMON_SETS } from "@cache-registry/kube/resource";
 import type { DaemonSet } from "@cache-registry/kube/workloads";
@@ -43,10 +44,15 @@ export async function restoreNodeFiles(deps: NodeFilesDeps): Promise<number> {
     ] as const;
     await client.patch(DAEMON_SETS, at, { operations, signal });
     for (;;) {
-      const { done, of } = rolledOut(await client.get(DAEMON_SETS, at, { signal }));
-      onProgress(done, of);
-      open = of - done;
-      if (open === 0 || performance.now() - began > timeout) break;
+      const isLate = performance.now() - began > timeout;
+      try {
+        const { done, of } = rolledOut(await client.get(DAEMON_SETS, at, { signal }));
+        onProgress(done, of);
+        open = of - done;
+        if (open === 0 || isLate) break;
+      } catch (error) {
+        if (signal.aborted || isLate || !isPassing(error)) throw error;
+      }
       await sleep(1_000, signal);
     }
   }

@@ -105,6 +105,35 @@ describe("pods of controllers", () => {
     expect(waited.remaining).toEqual([{ pod: "default/web-0", why: "it is ending" }]);
   });
 
+  it("are found again after a moment without an API server", async () => {
+    const failures = [new Error("connect ECONNREFUSED"), new ApiError(410, {}), new ApiError(503, {})];
+    let now = [pod("a")];
+    const done = await restore(
+      () => {
+        const failure = failures.pop();
+        if (failure) throw failure;
+        return now;
+      },
+      () => {
+        now = [];
+      },
+      { timeout: 5_000 },
+    );
+    expect(done).toEqual({ evicted: 1, patched: 0, remaining: [] });
+  });
+
+  it.each([
+    ["is away for longer than there is time", new Error("connect ECONNREFUSED")],
+    ["says no", new ApiError(403, { kind: "Status", message: "you cannot list pods" })],
+  ])("cannot be found when the API server %s", async (_what, failure) => {
+    const began = performance.now();
+    const list = () => {
+      throw failure;
+    };
+    await expect(restore(list, () => {}, { timeout: 100 })).rejects.toBe(failure);
+    expect(performance.now() - began).toBeLessThan(2_000);
+  });
+
   it("that may not be evicted are named at once", async () => {
     const began = performance.now();
     const done = await restore(

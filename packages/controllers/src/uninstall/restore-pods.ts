@@ -1,5 +1,5 @@
 import { messageOf } from "@cache-registry/core/errors";
-import { ApiError, isConflict, isInvalid, isNotFound } from "@cache-registry/kube/api-error";
+import { ApiError, isConflict, isInvalid, isNotFound, isPassing } from "@cache-registry/kube/api-error";
 import type { KubeClient } from "@cache-registry/kube/client";
 import { controllerOf, keyOf } from "@cache-registry/kube/object";
 import { eachObject } from "@cache-registry/kube/pages";
@@ -124,12 +124,24 @@ export async function restorePods(deps: RestoreDeps): Promise<RestoreProgress> {
     return { why: messageOf(error), lasting: error instanceof ApiError && error.status === 403 };
   }
 
+  /** Control planes are updated while budgets are waited for: a moment without them is no reason to give up. */
+  async function look(): Promise<{ pod: Pod; way: WayOut }[]> {
+    for (;;) {
+      try {
+        return await affectedPods(deps);
+      } catch (error) {
+        if (signal.aborted || dryRun || !isPassing(error) || performance.now() - began > timeout) throw error;
+      }
+      await sleep(interval, signal);
+    }
+  }
+
   for (;;) {
     const remaining: Remaining[] = [];
     let waiting = false;
     // By the beginning of the look: to help thousands of pods takes minutes.
     const late = performance.now() - began > settled;
-    const affected = await affectedPods(deps);
+    const affected = await look();
     for (const { pod, way } of affected) {
       const obstacle = await help(pod, way, late);
       if (obstacle === undefined) continue;
