@@ -55,6 +55,9 @@ const osIn = (...values: readonly string[]) => ({ key: "kubernetes.io/os", opera
 const PRIVATE = "ghcr.io/corp/app";
 const ECR = "1.dkr.ecr.eu-west-1.amazonaws.com/app";
 
+const set = ownedBy("apps/v1", "StatefulSet");
+const spilo = { labels: { application: "spilo", "cluster-name": "orders" } };
+
 describe("gets no patch at all", () => {
   it.each<[string, Case]>([
     ["a mirror pod of a static pod", { metadata: { annotations: { "kubernetes.io/config.mirror": "5a3f" } } }],
@@ -91,11 +94,13 @@ describe("keeps its image, with a reason in the annotation", () => {
     ["owner", "the pod of an operator", { metadata: ownedBy("postgresql.cnpg.io/v1", "Cluster") }],
     ["owner", "a kind of ours in another group", { metadata: ownedBy("apps.kruise.io/v1", "StatefulSet") }],
     ["owner", "a bare pod where none is not allowed", bare({ allow: ["apps/ReplicaSet"] })],
+    ["owner", "a StatefulSet behind which is an operator that compares", { metadata: { ...spilo, ...set } }],
     ["invalid", "no image reference", { image: "Nginx:1" }],
     ["invalid", "an identifier of the container runtime", { image: `sha256:${"a".repeat(64)}` }],
     ["invalid", "an IPv6 literal", { image: "[fd00::1]:5000/app" }],
     ["invalid", "a name without a dot that no upstream lists", { image: "harbor:5000/app" }],
     ["invalid", "another port than listed", { image: "harbor:5000/app", config: { registries: ["harbor:5001"] } }],
+    ["invalid", "what Istio's injector puts its own image in place of", { image: "auto" }],
     ["invalid", "the node's own registry", { image: "localhost:5000/app" }],
     ["too-long", "more than 255 characters", { image: `ghcr.io/${"a".repeat(240)}` }],
     ["denied", "images.deny", { config: { images: { deny: ["docker.io/library/*"] } } }],
@@ -139,6 +144,11 @@ describe("is rewritten", () => {
     ["a name of just 255 characters", { image: `ghcr.io/${"a".repeat(255 - "localhost:7439/ghcr.io/".length)}` }],
     ["a pod for Linux", { spec: { os: { name: "linux" }, nodeSelector: { "kubernetes.io/os": "linux" } } }],
     ["a pod for Linux, by node affinity", onNodes([osIn("linux")])],
+    [
+      "a pod that opts in, whoever compares",
+      { metadata: { labels: { ...spilo.labels, ...policy("cache").labels }, ...set } },
+    ],
+    ["an image that is only called so", { image: "team/auto" }],
     ["a pod for both", onNodes([osIn("windows", "linux")])],
     ["a pod for either", onNodes([osIn("windows")], [{ key: "size", operator: "Exists" }])],
     ["a pod for certain nodes", { spec: { affinity: { nodeAffinity: {}, podAffinity: {} } } }],

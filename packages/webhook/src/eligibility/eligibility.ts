@@ -87,7 +87,25 @@ const POD_CHECKS: readonly Check<PodSubject, SkipReason>[] = [
       ? undefined
       : { reason: "owner", message: `its controller is ${kind}, not in owners.allow` };
   },
+  ({ pod: { metadata } }) => {
+    const operator = comparingOperator(metadata.labels ?? {});
+    return operator === undefined || metadata.labels?.[POLICY_LABEL] === "cache"
+      ? undefined
+      : {
+          reason: "owner",
+          message: `${operator} would restart it for its image; ${POLICY_LABEL}: cache says otherwise`,
+        };
+  },
 ];
+
+/**
+ * Operators whose pods belong to a built-in workload, and who compare them with it all the same, too seldom for what looks
+ * for loops. Zalando's postgres-operator restarts every database at each sync, half an hour apart
+ * (github.com/zalando/postgres-operator issue 2622; its setting enable_lazy_spilo_upgrade ends that).
+ */
+function comparingOperator(labels: Readonly<Record<string, string>>): string | undefined {
+  return labels.application === "spilo" ? "Zalando's postgres-operator" : undefined;
+}
 
 export type ImageSubject = PodSubject & {
   readonly pullPolicy: string | undefined;
@@ -160,11 +178,22 @@ export function podObjection(subject: PodSubject): Objection<SkipReason> | undef
 
 export type Eligibility = { readonly cached: string } | { readonly objection: Objection<SkipReason> };
 
+/**
+ * The image of Istio's gateways and customised sidecars as their charts write it. Its injector replaces just this text, and
+ * takes anything else for the user's wish; webhooks are called in the order of their names, so it is called after us.
+ */
+const ISTIO_PLACEHOLDER = "auto";
+
 /** The name under which an image is cached, or why it stays as it is. */
 export function imageEligibility(
   image: string,
   subject: PodSubject & { readonly pullPolicy: string | undefined },
 ): Eligibility {
+  if (image === ISTIO_PLACEHOLDER) {
+    return {
+      objection: { reason: "invalid", message: "Istio's injector, which may come later, puts its image there" },
+    };
+  }
   const reference = parseImageReference(image);
   if (reference === undefined) return { objection: { reason: "invalid", message: "not an image reference" } };
   const objection = firstObjection(IMAGE_CHECKS, { ...subject, reference });

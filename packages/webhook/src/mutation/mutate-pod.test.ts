@@ -136,6 +136,18 @@ describe("mutatePod", () => {
     expect(pod.spec.containers[1]?.image).toBe("localhost:7439/docker.io/istio/proxyv2");
   });
 
+  it("leaves a gateway's placeholder to Istio's injector, which comes later, and rewrites what that puts there", () => {
+    const first = mutate({ spec: { containers: [container("istio-proxy", "auto")] } });
+    expect(first.spec.containers).toEqual([container("istio-proxy", "auto")]);
+    const injected: Pod = {
+      ...first,
+      spec: { ...first.spec, containers: [container("istio-proxy", "istio/proxyv2")] },
+    };
+    const { pod } = mutatePod({ pod: injected, namespace: "shop", scope: "pod", rules: testRules(), cluster: UNGATED });
+    expect(pod.spec.containers[0]?.image).toBe("localhost:7439/docker.io/istio/proxyv2");
+    expect(pod.metadata.annotations).toEqual({ [ORIGINALS]: '{"istio-proxy":"istio/proxyv2"}' });
+  });
+
   it.each(["", "no json", "[]", "null", "5", '{"web":5}', '"web"'])("takes the place of a forged note: %j", (note) => {
     const pod = mutate({ metadata: { annotations: { [ORIGINALS]: note, [SKIPPED]: note } } });
     expect(pod.metadata.annotations).toEqual({ [ORIGINALS]: '{"web":"nginx:1.27"}' });
