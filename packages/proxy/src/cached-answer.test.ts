@@ -47,15 +47,15 @@ const request = (): ContentRequest => ({
 
 it("a cache that is too slow is passed by, but not taken for dead", async () => {
   registry.intercept = () => true;
-  expect(await cached.get(request(), false)).toEqual({ passedBy: "timeout" });
+  expect(await cached.get(request(), false)).toEqual({ passedBy: "timeout", silent: true });
   expect(breaker.open).toBe(false);
 });
 
 it("a cache that nobody answers for is passed by, and not asked for a while", async () => {
   await registry.stop();
-  expect(await cached.get(request(), false)).toEqual({ passedBy: "connect" });
+  expect(await cached.get(request(), false)).toEqual({ passedBy: "connect", silent: true });
   expect(breaker.open).toBe(true);
   await registry.start();
-  expect(await cached.get(request(), false)).toEqual({ passedBy: "not-found" });
+  expect(await cached.get(request(), false)).toEqual({ passedBy: "not-found", silent: false });
   expect(breaker.open).toBe(false);
 });

@@ -22,12 +22,21 @@ export function reasonToPassBy(status: number): PassedBy | undefined {
   return status === 404 ? "not-found" : undefined;
 }
 
+/** It is not there, and the cache did not get it from the upstream either. All else leaves open what the cache holds. */
+const HOLDS_NOTHING = new Set([404, 502, 504]);
+
+export type PassedOver = {
+  readonly passedBy: PassedBy;
+  /** The cache did not say whether it holds this. */
+  readonly silent: boolean;
+};
+
 export type CachedAnswers = {
   /**
    * `final`: there is nobody else to ask, so whatever the cache answers is the answer.
    * @throws the signal's reason
    */
-  get(request: ContentRequest, final: boolean): Promise<{ readonly answer: Answer } | { readonly passedBy: PassedBy }>;
+  get(request: ContentRequest, final: boolean): Promise<{ readonly answer: Answer } | PassedOver>;
 };
 
 export type CachedAnswersOptions = {
@@ -97,10 +106,10 @@ export function createCachedAnswers({ cache, breaker, continuation }: CachedAnsw
         const passedBy = reasonToPassBy(answer.statusCode);
         if (passedBy === undefined || final) return { answer: await passOn(request, answer) };
         dismiss(answer);
-        return { passedBy };
+        return { passedBy, silent: !HOLDS_NOTHING.has(answer.statusCode) };
       } catch (error) {
         request.signal.throwIfAborted();
-        return { passedBy: error instanceof CacheUnavailableError ? error.failure : "invalid" };
+        return { passedBy: error instanceof CacheUnavailableError ? error.failure : "invalid", silent: true };
       }
     },
   };

@@ -106,8 +106,8 @@ describe("the table", () => {
     [403, 403, "DENIED"],
     [429, 429, "TOOMANYREQUESTS"],
     [500, 502, "UPSTREAM_FAILED"],
-  ])("with the cache failing, the upstream's %i is %i %s", async (upstreamStatus, status, code) => {
-    scene.cacheAnswers(503);
+  ])("with a cache that could not get it, the upstream's %i is %i %s", async (upstreamStatus, status, code) => {
+    scene.cacheAnswers(502);
     scene.proxy.upstream.intercept = (_request, response) => {
       response.writeHead(upstreamStatus, { "retry-after": "5" }).end();
       return true;
@@ -116,6 +116,48 @@ describe("the table", () => {
     expect(reply.status).toBe(status);
     expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code }] });
     expect(reply.headers["retry-after"]).toBe(status === 429 ? "5" : undefined);
+  });
+});
+
+describe("an upstream that has nothing for the node", () => {
+  const upstreamAnswers = (status: number) => {
+    scene.proxy.upstream.intercept = (_request, response) => {
+      response.writeHead(status).end();
+      return true;
+    };
+  };
+
+  it.each([
+    [503, 404],
+    [503, 401],
+    [503, 403],
+    [500, 404],
+    [429, 401],
+  ])("is no answer while the cache, by its %i, does not say what it holds: %i", async (cache, upstream) => {
+    scene.cacheAnswers(cache);
+    upstreamAnswers(upstream);
+    const reply = await scene.proxy.ask(MANIFEST);
+    expect(reply).toMatchObject({ status: 503, headers: { "retry-after": "5" } });
+    expect(JSON.parse(reply.body.toString())).toMatchObject({ errors: [{ code: "UNAVAILABLE" }] });
+    const blob = await scene.proxy.ask(`/v2/docker.io/library/nginx/blobs/sha256:${"0".repeat(64)}`);
+    expect(blob.status).toBe(503);
+    scene.proxy.cache.intercept = undefined;
+    expect(await scene.answeredBy()).toBe("cache");
+  });
+
+  it("is none either while nobody answers for the cache, also when that is known already", async () => {
+    await scene.proxy.cache.stop();
+    upstreamAnswers(404);
+    const statuses = [await scene.answeredBy(), await scene.answeredBy()];
+    expect(statuses).toEqual(["503", "503"]);
+    await scene.proxy.cache.start();
+    expect(await scene.answeredBy()).toBe("cache");
+  });
+
+  it("is the answer in mirror mode, where containerd goes on by itself", async () => {
+    scene.cacheAnswers(503);
+    upstreamAnswers(404);
+    expect(await scene.answeredBy("/v2/library/nginx/manifests/1.27?ns=docker.io")).toBe("404");
   });
 });
 

@@ -6,6 +6,7 @@ import { type Answer, type ContentRequest, isForUpstream } from "./answer.ts";
 import type { CachedAnswers, PassedBy } from "./cached-answer.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { ProxyMetrics } from "./metrics.ts";
+import { createSilence } from "./silence.ts";
 import type { UpstreamAnswers } from "./upstream-answer.ts";
 
 export type Failover = {
@@ -24,6 +25,14 @@ export type FailoverOptions = {
 type ToUpstream = ContentRequest<UpstreamTarget>;
 
 export function createFailover({ cached, upstream, breaker, metrics, logger }: FailoverOptions): Failover {
+  const silence = createSilence();
+
+  async function fromCache(request: ToUpstream): ReturnType<CachedAnswers["get"]> {
+    const result = await cached.get(request, false);
+    if ("answer" in result || !result.silent) silence.broken();
+    return result;
+  }
+
   /** What the cache alone can answer: its own repositories, and lists. */
   async function fromCacheAlone(request: ContentRequest): Promise<Answer> {
     const result = await cached.get(request, true);
@@ -41,7 +50,7 @@ export function createFailover({ cached, upstream, breaker, metrics, logger }: F
   }
 
   async function fromEither(request: ToUpstream): Promise<Answer> {
-    const first = breaker.allows() ? await cached.get(request, false) : ({ passedBy: "open" } as const);
+    const first = breaker.allows() ? await fromCache(request) : ({ passedBy: "open", silent: true } as const);
     if ("answer" in first) return first.answer;
     metrics.passedBy(first.passedBy);
     const { registry, repository } = request.target;
@@ -53,8 +62,10 @@ export function createFailover({ cached, upstream, breaker, metrics, logger }: F
       if (!isUpstreamError(error)) throw error;
       logger.warn({ registry, repository, kind: error.kind, status: error.status }, "the upstream did not help");
       // The cache may be back since the circuit opened.
-      const second = first.passedBy === "open" ? await cached.get(request, false) : first;
+      const second = first.passedBy === "open" ? await fromCache(request) : first;
       if ("answer" in second) return second.answer;
+      if (second.silent && isRefusal(error) && !request.target.byNamespace && silence.lasts())
+        throw notNow(error, second.passedBy);
       throw refusalOf(error, request, second.passedBy);
     }
   }
@@ -63,6 +74,24 @@ export function createFailover({ cached, upstream, breaker, metrics, logger }: F
     answer: async (request) =>
       isForUpstream(request) && request.resource.kind !== "listing" ? fromEither(request) : fromCacheAlone(request),
   };
+}
+
+function isRefusal({ kind }: UpstreamError): boolean {
+  return kind === "not-found" || kind === "unauthorized";
+}
+
+/**
+ * The cache may hold what its upstream has deleted, or gives only to the cache's credentials. A refusal would be taken for
+ * the last word: the controllers give such a pod its original image back, for good. So the kubelet shall try again. (In
+ * mirror mode it is for containerd to go on.)
+ */
+function notNow({ registry, kind }: UpstreamError, cache: PassedBy): CodedError {
+  const detail = { upstream: registry, kind, cache };
+  const headers = { "retry-after": "5" };
+  return new CodedError("UNAVAILABLE", "the cache is not available, and the upstream has no answer for this node", {
+    detail,
+    headers,
+  });
 }
 
 /** What the client is told when neither the cache nor the upstream has it. */
