@@ -88,8 +88,21 @@ describe("network policies", () => {
   it("can name who pulls and who reads metrics", async () => {
     const nodes = { ipBlock: { cidr: "10.0.0.0/16" } };
     const manifests = await policies({ networkPolicy: { registryFrom: [nodes], metricsFrom: [] } });
-    expect(reachable(manifests, "registry")).toEqual({ 5000: [nodes], 8081: ["controllers"] });
+    expect(reachable(manifests, "registry")).toEqual({ 5000: [nodes, "test"], 8081: ["controllers"] });
     expect(reachable(manifests, "controllers")).toEqual({});
+  });
+
+  it("let our own pods pull, whoever else may", async () => {
+    const registryFrom = [{ ipBlock: { cidr: "10.0.0.0/16" } }];
+    const values = { networkPolicy: { registryFrom }, proxy: { hostNetwork: false, namespace: "nodes" } };
+    const [, test, proxy] =
+      (await policies(values)).only<NetworkPolicy>("NetworkPolicy", "registry").spec.ingress[0]?.from ?? [];
+    const labels = { "app.kubernetes.io/name": "cache-registry", "app.kubernetes.io/instance": "cache-registry" };
+    expect(test).toEqual({ podSelector: { matchLabels: { ...labels, "app.kubernetes.io/component": "test" } } });
+    expect(proxy).toEqual({
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "nodes" } },
+      podSelector: { matchLabels: { ...labels, "app.kubernetes.io/component": "proxy" } },
+    });
   });
 
   it("leave the management API open where it is offered outside the cluster", async () => {

@@ -10,6 +10,18 @@ registry:
       {{- with $policy.registryFrom }}
       from:
         {{- toYaml . | nindent 8 }}
+        {{- if $.Values.test.enabled }}
+        - podSelector:
+            matchLabels:
+              {{- include "cache-registry.selectorLabels" (dict "root" $ "component" "test") | nindent 14 }}
+        {{- end }}
+        {{- if and $.Values.proxy.enabled (not $.Values.proxy.hostNetwork) }}
+        {{- $proxy := dict "root" $ "component" "proxy" }}
+        - namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: {{ include "cache-registry.componentNamespace" $proxy | quote }} } }
+          podSelector:
+            matchLabels:
+              {{- include "cache-registry.selectorLabels" $proxy | nindent 14 }}
+        {{- end }}
       {{- end }}
     {{- if (include "cache-registry.registry.stores" . | fromYaml).shared }}
     # one replica hands a request over to another
