@@ -7,6 +7,7 @@ import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
 import { startGcsServer } from "../support/gcs-server.ts";
 import type { ObjectStore } from "../support/object-stores.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { type Image, makeImage, randomBlob } from "../support/test-content.ts";
@@ -64,13 +65,6 @@ describe.each([
       ...new Set(images.flatMap(({ manifest, blobs }) => [manifest, ...blobs]).map(({ digest }) => String(digest))),
     ].sort();
 
-  async function expectPullable(repository: string, { manifest, blobs }: Image): Promise<void> {
-    expect(await api.get(`${repository}/manifests/${manifest.digest}`)).toEqual(manifest.bytes);
-    for (const { digest, bytes } of blobs) {
-      expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-    }
-  }
-
   it("keeps pushed content over a restart, serves ranges of it, and gives it back to nobody but the collector", async () => {
     // Longer than the largest layer takes to arrive: until the manifest comes, nothing else keeps the small ones.
     await start({ gc: { grace: "5s" } });
@@ -80,7 +74,7 @@ describe.each([
     await api.pushImage("team/kept", "v1", kept);
     await registry.stop();
     await registry.start();
-    await expectPullable("team/doomed", doomed);
+    await expectPullable(api, "team/doomed", doomed);
     const layer = doomed.blobs[2] ?? doomed.manifest;
     const path = `team/doomed/blobs/${layer.digest}`;
     const part = await api.request("GET", path, { headers: { range: "bytes=16777210-33554440" } });
@@ -90,9 +84,9 @@ describe.each([
     expect(await stored()).toEqual(contentsOf(doomed, kept));
     await api.request("DELETE", `team/doomed/manifests/${doomed.manifest.digest}`);
     await eventually(async () => expect(await stored()).toEqual(contentsOf(kept)), 30_000);
-    await expectPullable("team/kept", kept);
+    await expectPullable(api, "team/kept", kept);
     await api.pushImage("team/doomed", "again", doomed);
-    await expectPullable("team/doomed", doomed);
+    await expectPullable(api, "team/doomed", doomed);
     const spool = join(registry.data, "spool");
     expect([await readdir(join(spool, "ingest")), await readdir(join(spool, "uploads"))]).toEqual([[], []]);
   });
@@ -110,7 +104,7 @@ describe.each([
     for (const { digest, cut } of await Promise.all(pulls)) expect([digest, cut]).toEqual([layer.digest, false]);
     await eventually(async () => expect(await stored()).toContain(layer.digest));
     upstream.proxy.throttle(undefined);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     expect(upstream.fetchedTwice()).toEqual([]);
   });
 
@@ -137,7 +131,7 @@ describe.each([
     } finally {
       await server.start();
     }
-    await expectPullable("away/app", image);
+    await expectPullable(api, "away/app", image);
     await api.pushImage("away/app", "v2", makeImage([1_000]));
     expect(registry.output()).not.toContain(AZURE_KEY);
     expect(registry.output()).not.toMatch(/SharedKey|sig=/);

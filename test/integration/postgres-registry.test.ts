@@ -8,6 +8,7 @@ import { makeTestImage } from "../../hack/cluster/test-image.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, errorOf, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { digestOf, type Image, makeImage, makeIndex } from "../support/test-content.ts";
@@ -48,13 +49,6 @@ async function start(configuration: object = {}): Promise<void> {
     storage: { metadata: { driver: "postgres", postgres: { urlFile } } },
   });
   api = createRegistryApi(registry.url);
-}
-
-async function expectPullable(repository: string, tag: string, { manifest, blobs }: Image): Promise<void> {
-  expect(await api.get(`${repository}/manifests/${tag}`)).toEqual(manifest.bytes);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
 }
 
 async function expectRefusal(method: string, path: string, body?: Buffer): Promise<void> {
@@ -100,7 +94,7 @@ describe("a registry on PostgreSQL", () => {
     const image = makeImage([200_000, 100_000]);
     await upstream.api.pushImage("team/cold", "v1", image);
     const path = `${UPSTREAM_NAME}/team/cold`;
-    await Promise.all(Array.from({ length: 8 }, () => expectPullable(path, "v1", image)));
+    await Promise.all(Array.from({ length: 8 }, () => expectPullable(api, path, image, "v1")));
     for (const name of await onDisk()) {
       expect(digestOf(await readFile(join(registry.data, "blobs", "sha256", name)))).toBe(`sha256:${name}`);
     }
@@ -124,7 +118,7 @@ describe("a registry on PostgreSQL", () => {
     await eventually(async () => expect((await onDisk()).sort()).toEqual(expected), 30_000);
     for (const [name, image] of kept) {
       const [repository = "", tag = ""] = name.split(" ");
-      await expectPullable(repository, tag, image);
+      await expectPullable(api, repository, image, tag);
     }
   });
 
@@ -136,8 +130,8 @@ describe("a registry on PostgreSQL", () => {
     const path = `${UPSTREAM_NAME}/team/outage`;
     // The first pull fetches it, the second reads what is known then.
     for (let pull = 0; pull < 2; pull++) {
-      await expectPullable("team/known", "v1", known);
-      await expectPullable(path, "v1", cached);
+      await expectPullable(api, "team/known", known, "v1");
+      await expectPullable(api, path, cached, "v1");
     }
     const image = makeImage([1_000]);
     const outages = [
@@ -147,8 +141,8 @@ describe("a registry on PostgreSQL", () => {
     for (const [begin, end] of outages) {
       await begin();
       await expectRefusal("GET", "team/known/manifests/v2");
-      await expectPullable("team/known", "v1", known);
-      await expectPullable(path, "v1", cached);
+      await expectPullable(api, "team/known", known, "v1");
+      await expectPullable(api, path, cached, "v1");
       await expectRefusal("GET", "team/known/tags/list");
       await expectRefusal("POST", "team/known/blobs/uploads/");
       await expectRefusal("PUT", "team/known/manifests/v2", known.manifest.bytes);
@@ -160,7 +154,7 @@ describe("a registry on PostgreSQL", () => {
       });
       await end();
       await eventually(() => api.pushImage("team/known", "v2", image), 10_000);
-      await expectPullable("team/known", "v2", image);
+      await expectPullable(api, "team/known", image, "v2");
       expect((await api.request("DELETE", "team/known/manifests/v2")).status).toBe(202);
     }
     expect(registry.output()).not.toContain(postgres.password);

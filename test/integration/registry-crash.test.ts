@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { type Blob, digestOf, type Image, makeImage, randomBlob } from "../support/test-content.ts";
@@ -36,13 +37,6 @@ async function expectStoreIntact(): Promise<void> {
       const bytes = await readFile(join(registry.data, "blobs", algorithm, name));
       expect(digestOf(bytes, algorithm)).toBe(`${algorithm}:${name}`);
     }
-  }
-}
-
-async function expectPullable(repository: string, { manifest, blobs }: Image): Promise<void> {
-  expect(await api.get(`${repository}/manifests/${manifest.digest}`)).toEqual(manifest.bytes);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
   }
 }
 
@@ -80,7 +74,7 @@ it(`loses nothing acknowledged when it is killed ${TIMES} times in the middle of
       const head = await api.request("HEAD", `crash/push/blobs/${blob.digest}`);
       expect([head.status, head.headers.get("content-length")]).toEqual([200, String(blob.bytes.length)]);
     }
-    for (const image of images) await expectPullable("crash/push", image);
+    for (const image of images) await expectPullable(api, "crash/push", image);
     await expectStoreIntact();
   }
   expect(images.length).toBeGreaterThan(TIMES);
@@ -130,7 +124,7 @@ it(`serves nothing wrong when it is killed ${TIMES} times in the middle of cold 
   }
   upstream.proxy.throttle(undefined);
   for (const { blob, got } of await pull()) expect([got.digest, got.cut]).toEqual([blob.digest, false]);
-  await expectPullable(name, image);
+  await expectPullable(api, name, image);
 });
 
 describe("with the upstream down", () => {
@@ -142,7 +136,7 @@ describe("with the upstream down", () => {
     await upstream.api.pushImage("down/app", "v1", image);
     const name = `${UPSTREAM_NAME}/down/app`;
     expect(await api.get(`${name}/manifests/v1`)).toEqual(image.manifest.bytes);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     await registry.stop();
     await upstream.proxy.off();
     try {
@@ -150,7 +144,7 @@ describe("with the upstream down", () => {
       const stale = await api.request("GET", `${name}/manifests/v1`);
       expect([stale.status, stale.headers.get("docker-content-digest")]).toEqual([200, image.manifest.digest]);
       expect(stale.headers.get("warning")).toMatch(/^299 - /);
-      await expectPullable(name, image);
+      await expectPullable(api, name, image);
       const started = performance.now();
       expect((await api.request("GET", `${name}/manifests/v2`)).status).toBe(502);
       expect((await api.request("GET", `${name}/manifests/${randomBlob(1).digest}`)).status).toBe(502);
@@ -175,12 +169,12 @@ describe("a store that lost files", () => {
     await upstream.api.pushImage("lost/app", "v1", image);
     const name = `${UPSTREAM_NAME}/lost/app`;
     await api.get(`${name}/manifests/v1`);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     await registry.stop();
     await rm(join(registry.data, "blobs"), { recursive: true });
     await mkdir(join(registry.data, "blobs", "sha256"), { recursive: true });
     await registry.start();
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     expect(await api.get(`${name}/manifests/v1`)).toEqual(image.manifest.bytes);
   });
 
@@ -190,12 +184,12 @@ describe("a store that lost files", () => {
     await upstream.api.pushImage("lost/cut", "v1", image);
     const name = `${UPSTREAM_NAME}/lost/cut`;
     await api.get(`${name}/manifests/v1`);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     await registry.stop();
     const path = (digest = "") => join(registry.data, "blobs", ...digest.split(":"));
     await writeFile(path(image.blobs[1]?.digest), "short");
     await writeFile(path(image.manifest.digest), Buffer.alloc(image.manifest.bytes.length, "x"));
     await registry.start();
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
   });
 });

@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { S3_CREDENTIALS, type S3Server, startS3Server } from "../support/s3-server.ts";
-import { digestOf, type Image, makeImage, randomBlob } from "../support/test-content.ts";
+import { digestOf, makeImage, randomBlob } from "../support/test-content.ts";
 import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
 
 const MiB = 2 ** 20;
@@ -34,13 +35,6 @@ async function start(): Promise<void> {
     log: { level: "debug", access: true },
   });
   api = createRegistryApi(registry.url);
-}
-
-async function expectPullable(repository: string, { manifest, blobs }: Image): Promise<void> {
-  expect(await api.get(`${repository}/manifests/${manifest.digest}`)).toEqual(manifest.bytes);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
 }
 
 describe("a registry whose object store is away", () => {
@@ -72,10 +66,10 @@ describe("a registry whose object store is away", () => {
     } finally {
       await s3.start();
     }
-    await expectPullable("away/app", image);
+    await expectPullable(api, "away/app", image);
     await api.pushImage("away/app", "v2", makeImage([1_000]));
     await fetch(`${registry.management}/api/v1/gc`, { method: "POST" });
-    await expectPullable("away/app", image);
+    await expectPullable(api, "away/app", image);
     expect(registry.output()).toContain("object store");
     expect(registry.output()).not.toContain(S3_CREDENTIALS.secretAccessKey);
     expect(registry.output()).not.toMatch(/Signature=|AWS4-HMAC/);
@@ -91,7 +85,7 @@ describe("a registry whose object store is away", () => {
     } finally {
       s3.thaw();
     }
-    await expectPullable("away/hang", image);
+    await expectPullable(api, "away/hang", image);
   });
 
   it("passes a cold pull on to its client although it cannot store it", async () => {
@@ -108,7 +102,7 @@ describe("a registry whose object store is away", () => {
       await s3.start();
     }
     await eventually(async () => expect(await readdir(join(registry.data, "spool", "ingest"))).toEqual([]), 20_000);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
   });
 
   it("starts without it, and is well when it comes", async () => {
@@ -128,7 +122,7 @@ describe("a registry whose object store is away", () => {
       await s3.start();
     }
     await eventually(async () => expect((await fetch(`${registry.management}/readyz`)).status).toBe(200));
-    await expectPullable("away/start", image);
+    await expectPullable(api, "away/start", image);
   });
 
   it("goes on in the middle of a blob when the store is back in time", async () => {

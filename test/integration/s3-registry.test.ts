@@ -8,6 +8,7 @@ import { makeTestImage } from "../../hack/cluster/test-image.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { type S3Server, startS3Server } from "../support/s3-server.ts";
@@ -53,13 +54,6 @@ const spooled = async (folder: "ingest" | "uploads") => readdir(join(registry.da
 const hex = ({ digest }: Pick<Blob, "digest">) => digest.slice("sha256:".length);
 const contentsOf = ({ manifest, blobs }: Image) => [manifest, ...blobs];
 
-async function expectPullable(repository: string, { manifest, blobs }: Image): Promise<void> {
-  expect(await api.get(`${repository}/manifests/${manifest.digest}`)).toEqual(manifest.bytes);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
-}
-
 /** Every object is what its name says. */
 async function expectStoreIntact(): Promise<void> {
   for (const name of await objects()) {
@@ -94,7 +88,7 @@ describe("a registry on S3", () => {
     await api.pushImage("team/large", "v1", image);
     await registry.stop();
     await registry.start();
-    await expectPullable("team/large", image);
+    await expectPullable(api, "team/large", image);
     const layer = image.blobs[1];
     if (!layer) throw new Error("the image has a layer");
     const path = `team/large/blobs/${layer.digest}`;
@@ -119,7 +113,7 @@ describe("a registry on S3", () => {
     for (const { digest, cut } of await Promise.all(pulls)) expect([digest, cut]).toEqual([layer?.digest, false]);
     await eventually(async () => expect(await objects()).toContain(hex(layer ?? image.manifest)));
     upstream.proxy.throttle(undefined);
-    await expectPullable(name, image);
+    await expectPullable(api, name, image);
     expect(upstream.fetchedTwice()).toEqual([]);
     await eventually(async () => expect(await spooled("ingest")).toEqual([]));
   });
@@ -138,9 +132,9 @@ describe("a registry on S3", () => {
       const deleted = await api.request("DELETE", `gc/doomed/manifests/${doomed.manifest.digest}`);
       expect(deleted.status).toBe(202);
       await eventually(async () => expect((await objects()).sort()).toEqual(contentsOf(kept).map(hex).sort()));
-      await expectPullable("gc/kept", kept);
+      await expectPullable(api, "gc/kept", kept);
       await api.pushImage("gc/doomed", `again-${tag}`, doomed);
-      await expectPullable("gc/doomed", doomed);
+      await expectPullable(api, "gc/doomed", doomed);
     }
   });
 });
@@ -219,7 +213,7 @@ describe("a registry on S3 that is killed", () => {
         const head = await api.request("HEAD", `crash/push/blobs/${blob.digest}`);
         expect([head.status, head.headers.get("content-length")]).toEqual([200, String(blob.bytes.length)]);
       }
-      for (const image of images.slice(-2)) await expectPullable("crash/push", image);
+      for (const image of images.slice(-2)) await expectPullable(api, "crash/push", image);
     }
     expect(images.length).toBeGreaterThan(0);
     await expectStoreIntact();

@@ -3,15 +3,14 @@ import type { KubeClient } from "@cache-registry/kube/client";
 import type { Pod } from "@cache-registry/kube/workloads";
 import { type CommandOptions, say } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
-import { duration, registryName } from "@cache-registry/runtime/config-types";
 import { withCommandClient } from "../uninstall/command-client.ts";
+import { type RestoreLimits, restoreLimitsOf } from "../uninstall/restore-limits.ts";
 import { restorePods } from "../uninstall/restore-pods.ts";
 import { type Migration, migrateFrom } from "./migrate.ts";
 import { readOldName } from "./old-record.ts";
 import { PREDECESSORS } from "./predecessors.ts";
 
 const EXIT_REMAINING = 3;
-const MINUTES = 60_000;
 
 /**
  * `cache-registry migrate`: takes over records and opt-outs of kube-image-keeper v1 and of the ancestor chart, and with
@@ -19,27 +18,14 @@ const MINUTES = 60_000;
  */
 export async function runMigrate({ env, values = {} }: CommandOptions): Promise<void> {
   const problems: string[] = [];
-  const listed = Array.isArray(values.registry) ? values.registry.map(String) : [];
-  const registries = listed.filter((name) => {
-    const { success } = registryName().safeParse(name);
-    if (!success) problems.push(`--registry: expected a host, with a port, such as harbor:5000, instead of ${name}`);
-    return success;
-  });
-  const timeout = duration().safeParse(values.timeout ?? "10m");
-  if (!timeout.success) problems.push("--timeout: expected a duration such as 10m");
+  const limits = restoreLimitsOf(values, problems);
   if (problems.length > 0) throw new ConfigError(problems, "the command line");
   const wishes = { apply: values.apply === true, evict: values.evict === true };
-  const limits = { registries: new Set(registries), timeout: timeout.data ?? 10 * MINUTES };
   const userAgent = "cache-registry-migrate";
   process.exitCode = await withCommandClient({ env, userAgent }, (client) => migrate(client, { ...wishes, ...limits }));
 }
 
-type Wishes = {
-  readonly apply: boolean;
-  readonly evict: boolean;
-  readonly registries: ReadonlySet<string>;
-  readonly timeout: number;
-};
+type Wishes = RestoreLimits & { readonly apply: boolean; readonly evict: boolean };
 
 async function migrate(client: KubeClient, { apply, evict, registries, timeout }: Wishes): Promise<number> {
   const webhooks: string[] = [];

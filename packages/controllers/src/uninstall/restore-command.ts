@@ -3,21 +3,19 @@ import type { KubeClient } from "@cache-registry/kube/client";
 import { sleep } from "@cache-registry/runtime/backoff";
 import { type CommandOptions, EXIT_INTERRUPTED, interruption, say } from "@cache-registry/runtime/command";
 import { ConfigError } from "@cache-registry/runtime/config";
-import { duration, registryName } from "@cache-registry/runtime/config-types";
-import type { z } from "zod";
+import { registryName } from "@cache-registry/runtime/config-types";
 import { withCommandClient } from "./command-client.ts";
 import { deleteLeftovers, deleteWebhooks, othersAt, webhookConfigurations } from "./leftovers.ts";
 import { restoreNodeFiles } from "./node-files.ts";
+import { type RestoreLimits, restoreLimitsOf } from "./restore-limits.ts";
 import { type RestoreProgress, restorePods } from "./restore-pods.ts";
 
-type Wishes = {
+type Wishes = RestoreLimits & {
   readonly release: string;
   readonly namespace: string;
   /** Of the proxy, where it has one of its own. */
   readonly proxyNamespace: string;
   readonly endpoint: string;
-  readonly registries: ReadonlySet<string>;
-  readonly timeout: number;
   readonly dryRun: boolean;
   readonly keepRecords: boolean;
   readonly uninstalling: boolean;
@@ -121,26 +119,16 @@ function onChange<Args extends unknown[]>(print: (...args: Args) => string): (..
 /** @throws ConfigError with every problem */
 function wishesOf(values: NonNullable<CommandOptions["values"]>): Wishes {
   const problems: string[] = [];
-  function read<Schema extends z.ZodType>(name: string, schema: Schema): z.output<Schema> | undefined {
-    const value = values[name];
-    if (value === undefined) return undefined;
-    const parsed = schema.safeParse(value);
-    if (!parsed.success) problems.push(`--${name}: ${parsed.error.issues[0]?.message ?? "not allowed"}`);
-    return parsed.data;
-  }
   const text = (name: string): string | undefined => (typeof values[name] === "string" ? values[name] : undefined);
-  const registries = Array.isArray(values.registry) ? values.registry.map(String) : [];
-  const listed = registries.map((name) => registryName().safeParse(name));
-  if (listed.some(({ success }) => !success))
-    problems.push("--registry: expected a host, with a port, such as harbor:5000");
+  const endpoint = registryName().safeParse(values.endpoint ?? DEFAULT_ENDPOINT);
+  if (!endpoint.success) problems.push(`--endpoint: ${endpoint.error.issues[0]?.message ?? "not allowed"}`);
   const namespace = text("namespace") ?? "cache-registry-system";
   const wishes = {
     release: text("release") ?? "cache-registry",
     namespace,
     proxyNamespace: text("proxy-namespace") ?? namespace,
-    endpoint: read("endpoint", registryName()) ?? DEFAULT_ENDPOINT,
-    registries: new Set(listed.flatMap(({ data }) => (data === undefined ? [] : [data]))),
-    timeout: read("timeout", duration()) ?? 600_000,
+    endpoint: endpoint.data ?? DEFAULT_ENDPOINT,
+    ...restoreLimitsOf(values, problems),
     dryRun: values["dry-run"] === true,
     keepRecords: values["keep-records"] === true,
     uninstalling: values.uninstalling === true,
