@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { eventually } from "./eventually.ts";
 
+/** One of them is a big Node.js program, which takes its time where others compute. */
+const START_TIMEOUT = 60_000;
+
 export type StoreProcessOptions = {
   readonly command: readonly [string, ...string[]];
   readonly env?: Readonly<Record<string, string>>;
@@ -37,7 +40,7 @@ export async function startStoreProcess(options: StoreProcessOptions): Promise<S
     await eventually(async () => {
       const answer = await fetch(url).catch(() => undefined);
       if (!answer) throw new Error(`the object store does not answer: ${output}`);
-    });
+    }, START_TIMEOUT);
   }
 
   await start();
