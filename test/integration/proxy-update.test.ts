@@ -1,16 +1,15 @@
 /* Two processes of the proxy on the same ports of a host, as during an update of the DaemonSet. DESIGN rule 16. */
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import http from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { freePort } from "../../hack/cluster/free-port.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FakeRegistry, startFakeRegistry } from "../support/fake-registry.ts";
+import { startPullLoops } from "../support/pull-loop.ts";
 import { type RunningCommand, runCommand, whenReady } from "../support/registry-process.ts";
 import { serving } from "../support/scripts.ts";
 import { makeImage } from "../support/test-content.ts";
@@ -53,32 +52,12 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** On a connection of its own, so that the kernel chooses a process each time. */
-function pull(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    http
-      .get({ host, port, path: PATH, agent: false, timeout: 10_000 }, (response) => {
-        response.resume().once("end", () => resolve(response.statusCode ?? 0));
-      })
-      .once("error", reject);
-  });
-}
-
 it("an update leaves no moment without the proxy: not one of the pulls meanwhile fails", async () => {
   let current = start();
   await whenReady(current, management);
-  const failures: string[] = [];
-  let pulls = 0;
-  let over = false;
-  const loop = async (host: string): Promise<void> => {
-    while (!over) {
-      pulls += 1;
-      const status = await pull(host).catch(String);
-      if (status !== 200) failures.push(`${host}: ${status}`);
-      await sleep(PAUSE_MS);
-    }
-  };
-  const loops = ["127.0.0.1", "127.0.0.1", "::1", "::1"].map(loop);
+  // Twice over each family, on connections of their own: the kernel chooses a process each time.
+  const hosts = ["127.0.0.1", "127.0.0.1", "::1", "::1"];
+  const pulling = startPullLoops({ hosts, port, path: PATH, pause: PAUSE_MS, timeout: 10_000 });
   for (let update = 0; update < UPDATES; update += 1) {
     // The worst case: the old one is told to go before the new one has opened a port.
     const next = start();
@@ -87,10 +66,9 @@ it("an update leaves no moment without the proxy: not one of the pulls meanwhile
     current = next;
     await whenReady(current, management);
   }
-  over = true;
-  await Promise.all(loops);
+  const { count, failures } = await pulling.end();
   expect(failures).toEqual([]);
-  expect(pulls).toBeGreaterThan(10 * UPDATES);
+  expect(count).toBeGreaterThan(10 * UPDATES);
   current.child.kill("SIGTERM");
 });
 

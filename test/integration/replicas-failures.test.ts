@@ -1,50 +1,30 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { errorOf } from "../support/registry-api.ts";
-import { type Replicas, requireImage, startReplicas } from "../support/replicas.ts";
-import { type S3Server, startS3Server } from "../support/s3-server.ts";
+import { requireImage } from "../support/replicas.ts";
+import { useReplicas } from "../support/replicas-scene.ts";
 import { digestOf, type Image, makeImage, randomBlob } from "../support/test-content.ts";
-import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
+import { UPSTREAM_NAME } from "../support/upstream-registry.ts";
 
 const MiB = 2 ** 20;
-let s3: S3Server;
-let postgres: PostgresServer;
-let upstream: UpstreamRegistry;
-let replicas: Replicas;
-
-beforeAll(async () => {
-  [s3, postgres, upstream] = await Promise.all([startS3Server(), startPostgresServer(), startUpstreamRegistry()]);
-  replicas = await startReplicas({
-    count: 3,
-    database: await postgres.database(),
-    storage: s3.storage("failures"),
-    configuration: { ...upstream.configuration(), log: { level: "debug", access: true } },
-  });
-});
-afterAll(async () => {
-  await replicas?.dispose();
-  await Promise.all([upstream?.dispose(), postgres?.dispose(), s3?.dispose()]);
-});
-
-const api = (index: number) => replicas.at(index).api;
-const registry = (index: number) => replicas.at(index).registry;
+const scene = useReplicas({ count: 3, folder: "failures", configuration: { log: { level: "debug", access: true } } });
+const { api, registry } = scene;
 
 describe("a replica that is killed", () => {
   it("in the middle of a cold fetch: another goes on from there, and clients elsewhere notice nothing", async () => {
     const image = makeImage([48 * MiB]);
-    await upstream.api.pushImage("replicas/killed", "v1", image);
+    await scene.upstream.api.pushImage("replicas/killed", "v1", image);
     const name = `${UPSTREAM_NAME}/replicas/killed`;
     const layer = image.blobs[1] ?? image.manifest;
     for (const index of [0, 1, 2]) await api(index).get(`${name}/manifests/v1`);
-    upstream.proxy.reset();
-    upstream.proxy.throttle(8e6);
+    scene.upstream.proxy.reset();
+    scene.upstream.proxy.throttle(8e6);
     const url = (index: number) => `${registry(index).url}/v2/${name}/blobs/${layer.digest}`;
     const dying = download(url(0));
     await eventually(() => {
-      expect(upstream.requests(/^GET .*\/blobs\//)).toBe(1);
+      expect(scene.upstream.requests(/^GET .*\/blobs\//)).toBe(1);
     });
     const surviving = [1, 2, 1, 2].map((index) => download(url(index)));
     await pause(2_000);
@@ -53,15 +33,15 @@ describe("a replica that is killed", () => {
     for (const { status, digest, cut } of await Promise.all(surviving)) {
       expect([status, digest, cut]).toEqual([200, layer.digest, false]);
     }
-    const blobs = Object.entries(upstream.proxy.counts()).filter(([key]) => /^GET .*\/blobs\//.test(key));
+    const blobs = Object.entries(scene.upstream.proxy.counts()).filter(([key]) => /^GET .*\/blobs\//.test(key));
     const [[, { requests, bytes }]] = blobs as [[string, { requests: number; bytes: number }]];
     // Once more, and not from the beginning.
     expect(requests).toBe(2);
     expect(bytes).toBeLessThan(1.4 * layer.bytes.length);
-    upstream.proxy.throttle(undefined);
+    scene.upstream.proxy.throttle(undefined);
     await registry(0).start();
-    for (const { api: replica } of replicas.all) await requireImage(replica, name, image);
-    expect(upstream.requests(/^GET .*\/blobs\/.*/)).toBe(2 + 1);
+    for (const { api: replica } of scene.replicas.all) await requireImage(replica, name, image);
+    expect(scene.upstream.requests(/^GET .*\/blobs\/.*/)).toBe(2 + 1);
   });
 
   it("with upload sessions: they are unavailable, then unknown; what it acknowledged stays", async () => {
@@ -99,7 +79,7 @@ describe("without the database", () => {
     await api(0).pushImage("away/known", "v1", image);
     await api(0).pushImage("away/unknown", "v1", unknown);
     const cached = makeImage([1 * MiB]);
-    await upstream.api.pushImage("replicas/known", "v1", cached);
+    await scene.upstream.api.pushImage("replicas/known", "v1", cached);
     const name = `${UPSTREAM_NAME}/replicas/known`;
     for (const index of [1, 2]) {
       await api(index).get("away/known/manifests/v1");
@@ -111,7 +91,7 @@ describe("without the database", () => {
     }
     const session = (await api(1).request("POST", "away/push/blobs/uploads/")).headers.get("location") ?? "";
     const blob = randomBlob(100_000);
-    await postgres.stop();
+    await scene.postgres.stop();
     try {
       for (const index of [1, 2]) {
         expect(digestOf(await api(index).get("away/known/manifests/v1"))).toBe(image.manifest.digest);
@@ -129,14 +109,14 @@ describe("without the database", () => {
         await expectUnavailable(api(index).request("DELETE", "away/known/manifests/v1"));
       }
     } finally {
-      await postgres.start();
+      await scene.postgres.start();
     }
     await eventually(async () => {
-      for (const { api: replica } of replicas.all) await requireImage(replica, "away/unknown", unknown);
+      for (const { api: replica } of scene.replicas.all) await requireImage(replica, "away/unknown", unknown);
     }, 20_000);
     const after = makeImage([500_000]);
-    await replicas.any.pushImage("away/push", "v1", after);
-    for (const { api: replica } of replicas.all) await requireImage(replica, "away/push", after);
+    await scene.replicas.any.pushImage("away/push", "v1", after);
+    for (const { api: replica } of scene.replicas.all) await requireImage(replica, "away/push", after);
   });
 });
 
@@ -146,7 +126,7 @@ describe("pushes and pulls at all replicas", () => {
     const cold: Image[] = [];
     for (let index = 0; index < 4; index += 1) {
       const image = makeImage([2 * MiB, 100_000]);
-      await upstream.api.pushImage(`replicas/mixed-${index}`, "v1", image);
+      await scene.upstream.api.pushImage(`replicas/mixed-${index}`, "v1", image);
       cold.push(image);
     }
     const wrong: string[] = [];
@@ -156,7 +136,7 @@ describe("pushes and pulls at all replicas", () => {
       while (going) {
         const image = makeImage([300_000, 40_000]);
         const [repository, tag] = [`mixed/app-${worker}`, `v${counter++}`];
-        const done = await replicas.any.pushImage(repository, tag, image).then(
+        const done = await scene.replicas.any.pushImage(repository, tag, image).then(
           () => true,
           () => false,
         );
@@ -165,7 +145,9 @@ describe("pushes and pulls at all replicas", () => {
       }
     };
     const check = async (repository: string, { digest, bytes }: { digest: string; bytes: Buffer }): Promise<void> => {
-      const got = await download(`${replicas.balancer.url}/v2/${repository}/blobs/${digest}`).catch(() => undefined);
+      const got = await download(`${scene.replicas.balancer.url}/v2/${repository}/blobs/${digest}`).catch(
+        () => undefined,
+      );
       if (got?.status === 200 && !got.cut && got.digest !== digest) wrong.push(`${repository} ${digest}`);
       if (got?.status === 200 && got.size > bytes.length) wrong.push(`${repository} ${digest} is too long`);
     };
@@ -175,7 +157,7 @@ describe("pushes and pulls at all replicas", () => {
         for (const blob of known?.image.blobs ?? []) await check(known?.repository ?? "", blob);
         const index = Math.floor(Math.random() * cold.length);
         const name = `${UPSTREAM_NAME}/replicas/mixed-${index}`;
-        await replicas.any.request("GET", `${name}/manifests/v1`).then(
+        await scene.replicas.any.request("GET", `${name}/manifests/v1`).then(
           (answer) => answer.arrayBuffer(),
           () => undefined,
         );
@@ -186,9 +168,9 @@ describe("pushes and pulls at all replicas", () => {
     await pause(3_000);
     await registry(2).kill();
     await pause(2_000);
-    await postgres.stop();
+    await scene.postgres.stop();
     await pause(2_000);
-    await postgres.start();
+    await scene.postgres.start();
     await registry(2).start();
     await pause(3_000);
     await registry(0).kill();

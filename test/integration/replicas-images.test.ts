@@ -1,47 +1,28 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
-import { type Replicas, startReplicas } from "../support/replicas.ts";
-import { type S3Server, startS3Server } from "../support/s3-server.ts";
+import { useReplicas } from "../support/replicas-scene.ts";
 import { makeImage } from "../support/test-content.ts";
-import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
+import { UPSTREAM_NAME } from "../support/upstream-registry.ts";
 
 /* The management API behind one address: whichever replica answers, it knows what the others do. */
 
-let s3: S3Server;
-let postgres: PostgresServer;
-let upstream: UpstreamRegistry;
-let replicas: Replicas;
-
-beforeAll(async () => {
-  [s3, postgres, upstream] = await Promise.all([startS3Server(), startPostgresServer(), startUpstreamRegistry()]);
-  replicas = await startReplicas({
-    count: 2,
-    database: await postgres.database(),
-    storage: s3.storage("images"),
-    configuration: upstream.configuration(),
-  });
-});
-afterAll(async () => {
-  await replicas?.dispose();
-  await Promise.all([upstream?.dispose(), postgres?.dispose(), s3?.dispose()]);
-});
+const scene = useReplicas({ count: 2, folder: "images" });
 
 const url = (replica: number, name: string) =>
-  `${replicas.at(replica).registry.management}/api/v1/images/${encodeURIComponent(`${UPSTREAM_NAME}/${name}`)}`;
+  `${scene.replicas.at(replica).registry.management}/api/v1/images/${encodeURIComponent(`${UPSTREAM_NAME}/${name}`)}`;
 const stateAt = async (replica: number, name: string) =>
   ((await (await fetch(url(replica, name))).json()) as { state: string }).state;
 
 it("an image that one replica warms is being pulled, also by the word of the other, until it is ready", async () => {
-  await upstream.api.pushImage("team/slow", "1", makeImage([3_000_000]));
-  upstream.proxy.throttle(500_000);
+  await scene.upstream.api.pushImage("team/slow", "1", makeImage([3_000_000]));
+  scene.upstream.proxy.throttle(500_000);
   try {
     const headers = { "content-type": "application/json" };
     expect((await fetch(url(0, "team/slow:1"), { method: "PUT", body: "{}", headers })).status).toBe(202);
     await eventually(async () => expect(await stateAt(1, "team/slow:1")).toBe("pulling"));
     expect(await stateAt(0, "team/slow:1")).toBe("pulling");
   } finally {
-    upstream.proxy.throttle(undefined);
+    scene.upstream.proxy.throttle(undefined);
   }
   await eventually(async () => expect(await stateAt(1, "team/slow:1")).toBe("ready"));
 });

@@ -8,39 +8,22 @@ import { makeTestImage } from "../../hack/cluster/test-image.ts";
 import { ensureTools } from "../../hack/tools/ensure.ts";
 import { download } from "../support/download.ts";
 import { eventually } from "../support/eventually.ts";
-import { type PostgresServer, startPostgresServer } from "../support/postgres-server.ts";
 import { errorOf } from "../support/registry-api.ts";
-import { type Replicas, requireImage, startReplicas } from "../support/replicas.ts";
-import { type S3Server, startS3Server } from "../support/s3-server.ts";
+import { requireImage } from "../support/replicas.ts";
+import { useReplicas } from "../support/replicas-scene.ts";
 import { digestOf, makeImage, randomBlob } from "../support/test-content.ts";
-import { startUpstreamRegistry, UPSTREAM_NAME, type UpstreamRegistry } from "../support/upstream-registry.ts";
+import { UPSTREAM_NAME } from "../support/upstream-registry.ts";
 
 const MiB = 2 ** 20;
 const run = promisify(execFile);
 let work: string;
-let s3: S3Server;
-let postgres: PostgresServer;
-let upstream: UpstreamRegistry;
-let replicas: Replicas;
+const scene = useReplicas({ count: 3, folder: "replicas", configuration: { log: { level: "debug", access: true } } });
+const { api, registry } = scene;
 
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), "creg-replicas-clients-"));
-  [s3, postgres, upstream] = await Promise.all([startS3Server(), startPostgresServer(), startUpstreamRegistry()]);
-  replicas = await startReplicas({
-    count: 3,
-    database: await postgres.database(),
-    storage: s3.storage("replicas"),
-    configuration: { ...upstream.configuration(), log: { level: "debug", access: true } },
-  });
 });
-afterAll(async () => {
-  await replicas?.dispose();
-  await Promise.all([upstream?.dispose(), postgres?.dispose(), s3?.dispose()]);
-  await rm(work, { recursive: true, force: true });
-});
-
-const api = (index: number) => replicas.at(index).api;
-const registry = (index: number) => replicas.at(index).registry;
+afterAll(() => rm(work, { recursive: true, force: true }));
 
 async function tool(name: "crane" | "regctl", args: readonly string[]): Promise<string> {
   const tools = await ensureTools([name], { log: () => {} });
@@ -50,7 +33,7 @@ async function tool(name: "crane" | "regctl", args: readonly string[]): Promise<
 
 /** Every object is what its name says. */
 async function expectStoreIntact(): Promise<void> {
-  const folder = join(s3.bucket, "replicas", "blobs", "sha256");
+  const folder = join(scene.s3.bucket, "replicas", "blobs", "sha256");
   for (const name of await readdir(folder)) {
     expect(`sha256:${name.split(".")[0]}`).toBe(digestOf(await readFile(join(folder, name))));
   }
@@ -84,7 +67,7 @@ describe("upload sessions", () => {
     expect([refused.status, (await errorOf(refused)).code]).toEqual([416, "RANGE_INVALID"]);
     const ended = await api(2).request("PUT", `${location}?digest=${digest}`, { body: third.bytes, headers: octets });
     expect([ended.status, ended.headers.get("location")]).toEqual([201, `/v2/team/session/blobs/${digest}`]);
-    for (const { api: replica } of replicas.all) {
+    for (const { api: replica } of scene.replicas.all) {
       expect((await replica.get(`team/session/blobs/${digest}`)).equals(whole)).toBe(true);
     }
     expect((await api(1).request("GET", location)).status).toBe(404);
@@ -123,7 +106,7 @@ describe("upload sessions", () => {
 
 describe("clients at several replicas", () => {
   it("push with parallel layers and pull what others pushed", async () => {
-    const host = new URL(replicas.balancer.url).host;
+    const host = new URL(scene.replicas.balancer.url).host;
     const image = await makeTestImage({ directory: join(work, "image"), layerBytes: 20 * MiB, log: () => {} });
     const reference = `${host}/clients/app:crane`;
     await tool("crane", ["push", image.directory, reference]);
@@ -132,7 +115,7 @@ describe("clients at several replicas", () => {
     await tool("regctl", ["image", "copy", reference, `${host}/clients/copy:regctl`]);
     for (const {
       registry: { url },
-    } of replicas.all) {
+    } of scene.replicas.all) {
       const own = `${new URL(url).host}/clients/copy:regctl`;
       expect(await tool("crane", ["digest", own])).toBe(image.digest);
       await tool("crane", ["validate", "--remote", own]);
@@ -140,8 +123,8 @@ describe("clients at several replicas", () => {
     await Promise.all(
       Array.from({ length: 6 }, async (_, index) => {
         const pushed = makeImage([2 * MiB, 300_000, 17 * MiB]);
-        await replicas.any.pushImage("clients/raw", `v${index}`, pushed);
-        await requireImage(replicas.any, "clients/raw", pushed);
+        await scene.replicas.any.pushImage("clients/raw", `v${index}`, pushed);
+        await requireImage(scene.replicas.any, "clients/raw", pushed);
       }),
     );
     await expectStoreIntact();
@@ -151,9 +134,9 @@ describe("clients at several replicas", () => {
 describe("a cold image", () => {
   it("is fetched once for all clients of all replicas", async () => {
     const image = makeImage([64 * MiB]);
-    await upstream.api.pushImage("replicas/cold", "v1", image);
-    upstream.proxy.reset();
-    upstream.proxy.throttle(20e6);
+    await scene.upstream.api.pushImage("replicas/cold", "v1", image);
+    scene.upstream.proxy.reset();
+    scene.upstream.proxy.throttle(20e6);
     const name = `${UPSTREAM_NAME}/replicas/cold`;
     const layer = image.blobs[1] ?? image.manifest;
     const pulls = Array.from({ length: 12 }, async (_, index) => {
@@ -161,18 +144,18 @@ describe("a cold image", () => {
       return download(`${registry(index % 3).url}/v2/${name}/blobs/${layer.digest}`);
     });
     const got = await Promise.all(pulls);
-    upstream.proxy.throttle(undefined);
+    scene.upstream.proxy.throttle(undefined);
     for (const { digest, cut, status } of got) expect([status, digest, cut]).toEqual([200, layer.digest, false]);
     // As it comes: nobody waited for the whole before his first byte.
     for (const { firstByte } of got) expect(firstByte).toBeLessThan(3_000);
     // The manifest neither, although all asked for the tag at the same moment.
-    expect(upstream.fetchedTwice()).toEqual([]);
-    await Promise.all(replicas.all.map((replica) => requireImage(replica.api, name, image)));
-    expect(upstream.fetchedTwice().filter((key) => key.includes("/blobs/"))).toEqual([]);
+    expect(scene.upstream.fetchedTwice()).toEqual([]);
+    await Promise.all(scene.replicas.all.map((replica) => requireImage(replica.api, name, image)));
+    expect(scene.upstream.fetchedTwice().filter((key) => key.includes("/blobs/"))).toEqual([]);
     await eventually(async () => {
       for (const {
         registry: { data },
-      } of replicas.all)
+      } of scene.replicas.all)
         expect(await readdir(join(data, "spool", "ingest"))).toEqual([]);
     });
   });

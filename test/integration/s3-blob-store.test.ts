@@ -1,48 +1,24 @@
-import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hexOf } from "@cache-registry/core/digest";
-import type { BlobStore } from "@cache-registry/storage/blob-store/blob-store";
-import { blobStoreConformance } from "@cache-registry/storage/blob-store/conformance";
 import { content, listAll, readBlob, sha256, writeBlob } from "@cache-registry/storage/blob-store/conformance/fixtures";
-import { sharedBlobStoreConformance } from "@cache-registry/storage/blob-store/conformance/sharing";
 import { createS3BlobStore, type S3Options } from "@cache-registry/storage/blob-store/s3";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { S3_CREDENTIALS, type S3Server, startS3Server } from "../support/s3-server.ts";
+import { objectStoreConformance, useSpooledStores } from "../support/spooled-stores.ts";
 
 const MiB = 2 ** 20;
 let server: S3Server;
-let work: string;
-let opened = 0;
-const stores: BlobStore[] = [];
 
 beforeAll(async () => {
-  work = await mkdtemp(join(tmpdir(), "creg-s3-spool-"));
   server = await startS3Server();
 });
-afterEach(async () => {
-  for (const store of stores.splice(0)) await store.close();
-});
-afterAll(async () => {
-  await server?.dispose();
-  await rm(work, { recursive: true, force: true });
-});
+afterAll(() => server?.dispose());
 
-/** Each store has a prefix and a spool of its own. */
-async function open(more: Partial<S3Options> = {}): Promise<BlobStore> {
-  opened += 1;
-  const store = createS3BlobStore({
-    location: server.location,
-    prefix: `store-${opened}/`,
-    credentials: async () => S3_CREDENTIALS,
-    spool: join(work, String(opened)),
-    ...more,
-  });
-  stores.push(store);
-  await store.start();
-  return store;
-}
+const stores = useSpooledStores<S3Options>((place, more) =>
+  createS3BlobStore({ location: server.location, credentials: async () => S3_CREDENTIALS, ...place, ...more }),
+);
+const { open } = stores;
 
 const filesBelow = async (folder: string): Promise<string[]> => {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -53,14 +29,7 @@ const uploadsOf = async (prefix: string): Promise<number> => {
   return (await answer.text()).split("<Upload>").length - 1;
 };
 
-blobStoreConformance("s3 on versitygw", () => open());
-blobStoreConformance("s3 on versitygw, shared by replicas", () => open({ shared: true }));
-
-let shared = 0;
-sharedBlobStoreConformance("s3 on versitygw", (_replica, anew) => {
-  if (anew) shared += 1;
-  return open({ shared: true, prefix: `shared-${shared}/` });
-});
+objectStoreConformance("s3 on versitygw", { open, partBytes: 5 * MiB });
 
 describe("s3 blob store of many replicas", () => {
   it("reads what a single one left, and removes it", async () => {
@@ -103,7 +72,7 @@ describe("s3 blob store", () => {
   });
 
   it("leaves nothing in the spool of what was committed or closed", async () => {
-    const spool = join(work, "clean");
+    const spool = stores.spool("clean");
     const store = await open({ spool });
     await writeBlob(store, content(100));
     const upload = await store.openUpload("session");
@@ -117,7 +86,7 @@ describe("s3 blob store", () => {
   });
 
   it("sends large blobs in parts: unseen while they are prepared, whole after the commit", async () => {
-    const spool = join(work, "parts");
+    const spool = stores.spool("parts");
     const store = await open({ spool, partBytes: 5 * MiB });
     const bytes = content(17 * MiB + 5, 3);
     const digest = sha256(bytes);
@@ -125,13 +94,13 @@ describe("s3 blob store", () => {
     await writer.write(bytes);
     await writer.prepare?.(digest);
     expect(await store.stat(digest)).toBeUndefined();
-    expect(await uploadsOf(`store-${opened}/`)).toBe(1);
+    expect(await uploadsOf(stores.prefix())).toBe(1);
     await expect(writer.write(bytes)).rejects.toThrow("prepared");
     await writer.commit(digest);
     const buffer = Buffer.alloc(1_000);
     expect(await writer.readAt(buffer, 16 * MiB)).toBe(1_000);
     await writer.close();
-    expect(await uploadsOf(`store-${opened}/`)).toBe(0);
+    expect(await uploadsOf(stores.prefix())).toBe(0);
     expect(await store.stat(digest)).toEqual({ size: bytes.length });
     expect((await readBlob(store, digest)).equals(bytes)).toBe(true);
     const range = { start: 5 * MiB - 3, end: 10 * MiB + 3 };
@@ -139,23 +108,9 @@ describe("s3 blob store", () => {
     expect(await filesBelow(spool)).toEqual([]);
   });
 
-  it("stores sha512 content, also in parts", async () => {
-    const store = await open({ partBytes: 5 * MiB });
-    for (const size of [1_000, 6 * MiB]) {
-      const bytes = content(size, 4);
-      const digest = `sha512:${createHash("sha512").update(bytes).digest("hex")}` as ReturnType<typeof sha256>;
-      const writer = await store.create();
-      await writer.write(bytes);
-      await writer.commit(digest);
-      await writer.close();
-      expect((await readBlob(store, digest)).equals(bytes)).toBe(true);
-      expect(await listAll(store.list())).toContain(digest);
-    }
-  });
-
   it("aborts what was prepared and not committed, at the latest at the next start", async () => {
     const store = await open({ partBytes: 5 * MiB });
-    const prefix = `store-${opened}/`;
+    const prefix = stores.prefix();
     const bytes = content(6 * MiB, 5);
     const [closed, left] = [await store.create(), await store.create()];
     for (const writer of [closed, left]) {
@@ -173,7 +128,7 @@ describe("s3 blob store", () => {
   });
 
   it("keeps upload sessions over a restart, and throws away what only the process knew", async () => {
-    const spool = join(work, "restart");
+    const spool = stores.spool("restart");
     const first = await open({ spool });
     const upload = await first.openUpload("session");
     await upload.write(content(500));

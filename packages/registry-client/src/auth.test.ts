@@ -3,16 +3,14 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { silentLogger } from "@cache-registry/runtime/logger";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import { useClients } from "./testing/clients.ts";
 import {
   answerJson,
   createScriptedRegistry,
   manifestBytes,
   type ScriptedRegistry,
 } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 
 const REPOSITORY = "team/app";
 const at = { registry: "harbor.local", repository: REPOSITORY, reference: "1" };
@@ -23,14 +21,8 @@ let registry: ScriptedRegistry;
 /** On another port of the same host; its name decides whether it belongs to the registry. */
 let tokenServer: ScriptedRegistry;
 let digest: string;
-const clients: UpstreamClient[] = [];
-
-function createClient(upstream: object = {}, policy: "public" | "any" = "public"): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([{ registry: "harbor.local", endpoints: [registry.url], ...upstream }]);
-  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger() });
-  clients.push(client);
-  return client;
-}
+const clientOf = useClients(() => ({ registry: "harbor.local", endpoints: [registry.url] }));
+const createClient = (upstream: object = {}, policy: "public" | "any" = "public") => clientOf({ upstream, policy });
 
 /** Lets in whoever shows the token; others are sent to the realm. */
 function requireToken(
@@ -56,7 +48,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await Promise.all([registry.stop(), tokenServer.stop()]);
 });
 

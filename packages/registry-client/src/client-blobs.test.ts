@@ -1,51 +1,21 @@
 import { randomBytes } from "node:crypto";
-import type { Readable } from "node:stream";
-import { text } from "node:stream/consumers";
-import { silentLogger } from "@cache-registry/runtime/logger";
+import { buffer, text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient, type UpstreamClientOptions } from "./client.ts";
+import { failure, QUICK, useClients } from "./testing/clients.ts";
 import { createScriptedRegistry, manifestBytes, type ScriptedRegistry } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 import { UpstreamError } from "./upstream-error.ts";
 
 const REPOSITORY = "library/nginx";
 const at = { registry: "docker.io", repository: REPOSITORY };
 
 let registry: ScriptedRegistry;
-const clients: UpstreamClient[] = [];
-
-type Shape = { upstream?: object; policy?: "listed" | "public" | "any" } & Partial<UpstreamClientOptions>;
-
-function createClient({ upstream = {}, policy = "public", ...rest }: Shape = {}): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([
-    {
-      registry: "docker.io",
-      endpoints: [registry.url],
-      timeouts: { connect: "1s", headers: "500ms", idle: "500ms" },
-      ...upstream,
-    },
-  ]);
-  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger(), ...rest });
-  clients.push(client);
-  return client;
-}
-
-async function bytesOf(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
-
-function failure(fields: object) {
-  return expect.objectContaining({ name: "UpstreamError", ...fields });
-}
+const createClient = useClients(() => ({ registry: "docker.io", endpoints: [registry.url], timeouts: QUICK }));
 
 beforeEach(async () => {
   registry = await createScriptedRegistry();
 });
 
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await registry.stop();
 });
 
@@ -57,10 +27,10 @@ describe("blobs", () => {
     expect(await client.headBlob({ ...at, digest })).toEqual({ size: bytes.length });
     const whole = await client.getBlob({ ...at, digest });
     expect(whole).toMatchObject({ offset: 0, size: bytes.length });
-    expect((await bytesOf(whole.stream)).equals(bytes)).toBe(true);
+    expect((await buffer(whole.stream)).equals(bytes)).toBe(true);
     const rest = await client.getBlob({ ...at, digest, offset: 1_000_001 });
     expect(rest).toMatchObject({ offset: 1_000_001, size: bytes.length });
-    expect((await bytesOf(rest.stream)).equals(bytes.subarray(1_000_001))).toBe(true);
+    expect((await buffer(rest.stream)).equals(bytes.subarray(1_000_001))).toBe(true);
   });
 
   it("reports where the stream starts when the range is ignored", async () => {
@@ -92,7 +62,7 @@ describe("blobs", () => {
         return true;
       };
       const { stream } = await client.getBlob({ ...at, digest });
-      return bytesOf(stream).then(
+      return buffer(stream).then(
         () => "no error",
         (error: unknown) => (error instanceof UpstreamError ? error.kind : error),
       );
@@ -122,10 +92,10 @@ describe("blobs", () => {
     const controller = new AbortController();
     const { stream } = await client.getBlob({ ...at, digest, signal: controller.signal });
     const reason = new Error("enough");
-    const read = bytesOf(stream);
+    const read = buffer(stream);
     controller.abort(reason);
     await expect(read).rejects.toBe(reason);
-    expect((await bytesOf((await client.getBlob({ ...at, digest })).stream)).length).toBe(4_000_000);
+    expect((await buffer((await client.getBlob({ ...at, digest })).stream)).length).toBe(4_000_000);
   });
 
   it("goes on at another endpoint when one breaks off or stands still, and back when that has it not", async () => {
@@ -141,13 +111,13 @@ describe("blobs", () => {
       };
       const client = createClient({ upstream: { endpoints: [registry.url, second.url] } });
       const first = await client.getBlob({ ...at, digest });
-      await expect(bytesOf(first.stream)).rejects.toEqual(failure({ kind: "timeout" }));
+      await expect(buffer(first.stream)).rejects.toEqual(failure({ kind: "timeout" }));
       const rest = await client.getBlob({ ...at, digest, offset: 100_000 });
-      expect((await bytesOf(rest.stream)).equals(bytes.subarray(100_000))).toBe(true);
+      expect((await buffer(rest.stream)).equals(bytes.subarray(100_000))).toBe(true);
       expect([registry.requests.length, second.requests.length]).toEqual([1, 1]);
       second.intercept = (_request, response) => response.writeHead(404).end() && true;
       const again = await client.getBlob({ ...at, digest, offset: 100_000 });
-      expect((await bytesOf(again.stream)).equals(bytes.subarray(100_000))).toBe(true);
+      expect((await buffer(again.stream)).equals(bytes.subarray(100_000))).toBe(true);
       expect([registry.requests.length, second.requests.length]).toEqual([2, 2]);
     } finally {
       await second.stop();

@@ -1,50 +1,21 @@
 import { randomBytes } from "node:crypto";
-import type { Readable } from "node:stream";
-import { silentLogger } from "@cache-registry/runtime/logger";
+import { buffer } from "node:stream/consumers";
 import { createMetrics } from "@cache-registry/runtime/metrics";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient, type UpstreamClientOptions } from "./client.ts";
+import { failure, QUICK, useClients } from "./testing/clients.ts";
 import { createScriptedRegistry, type ScriptedRegistry } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 
 const REPOSITORY = "library/nginx";
 const at = { registry: "docker.io", repository: REPOSITORY };
 
 let registry: ScriptedRegistry;
-const clients: UpstreamClient[] = [];
-
-type Shape = { upstream?: object; policy?: "listed" | "public" | "any" } & Partial<UpstreamClientOptions>;
-
-function createClient({ upstream = {}, policy = "public", ...rest }: Shape = {}): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([
-    {
-      registry: "docker.io",
-      endpoints: [registry.url],
-      timeouts: { connect: "1s", headers: "500ms", idle: "500ms" },
-      ...upstream,
-    },
-  ]);
-  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger(), ...rest });
-  clients.push(client);
-  return client;
-}
-
-async function bytesOf(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
-
-function failure(fields: object) {
-  return expect.objectContaining({ name: "UpstreamError", ...fields });
-}
+const createClient = useClients(() => ({ registry: "docker.io", endpoints: [registry.url], timeouts: QUICK }));
 
 beforeEach(async () => {
   registry = await createScriptedRegistry();
 });
 
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await registry.stop();
 });
 
@@ -88,7 +59,7 @@ describe("metrics", () => {
     const metrics = createMetrics({ defaultMetrics: false });
     const digest = registry.addBlob(randomBytes(1000));
     const client = createClient({ metrics });
-    await bytesOf((await client.getBlob({ ...at, digest })).stream);
+    await buffer((await client.getBlob({ ...at, digest })).stream);
     await client.getManifest({ ...at, reference: "missing" }).catch(() => undefined);
     await client.getManifest({ registry: "127.0.0.1", repository: "a", reference: "b" }).catch(() => undefined);
     const lines = await metrics.text();

@@ -1,14 +1,12 @@
 import { MANIFEST_ACCEPT } from "@cache-registry/core/media-type";
-import { silentLogger } from "@cache-registry/runtime/logger";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient, type UpstreamClientOptions } from "./client.ts";
+import { failure, QUICK, useClients } from "./testing/clients.ts";
 import {
   answerJson,
   createScriptedRegistry,
   manifestBytes,
   type ScriptedRegistry,
 } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 import { UpstreamError } from "./upstream-error.ts";
 
 const REPOSITORY = "library/nginx";
@@ -16,27 +14,7 @@ const at = { registry: "docker.io", repository: REPOSITORY };
 
 let registry: ScriptedRegistry;
 let second: ScriptedRegistry;
-const clients: UpstreamClient[] = [];
-
-type Shape = { upstream?: object; policy?: "listed" | "public" | "any" } & Partial<UpstreamClientOptions>;
-
-function createClient({ upstream = {}, policy = "public", ...rest }: Shape = {}): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([
-    {
-      registry: "docker.io",
-      endpoints: [registry.url],
-      timeouts: { connect: "1s", headers: "500ms", idle: "500ms" },
-      ...upstream,
-    },
-  ]);
-  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger(), ...rest });
-  clients.push(client);
-  return client;
-}
-
-function failure(fields: object) {
-  return expect.objectContaining({ name: "UpstreamError", ...fields });
-}
+const createClient = useClients(() => ({ registry: "docker.io", endpoints: [registry.url], timeouts: QUICK }));
 
 beforeEach(async () => {
   registry = await createScriptedRegistry();
@@ -44,7 +22,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await Promise.all([registry.stop(), second.stop()]);
 });
 

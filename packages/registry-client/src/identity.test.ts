@@ -2,16 +2,15 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { createLogger, silentLogger } from "@cache-registry/runtime/logger";
+import { createLogger, type Logger } from "@cache-registry/runtime/logger";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import { useClients } from "./testing/clients.ts";
 import {
   answerJson,
   createScriptedRegistry,
   manifestBytes,
   type ScriptedRegistry,
 } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 
 /* Which identity goes to whom, seen from the registry and from its token service. */
 
@@ -24,14 +23,8 @@ let registry: ScriptedRegistry;
 let tokenServer: ScriptedRegistry;
 /** Forms that the token service was sent. */
 let forms: URLSearchParams[];
-const clients: UpstreamClient[] = [];
-
-function createClient(credentials: unknown, logger = silentLogger()): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([{ registry: "harbor.local", endpoints: [registry.url], credentials }]);
-  const client = createUpstreamClient({ upstreams, policy: "public", logger });
-  clients.push(client);
-  return client;
-}
+const clientOf = useClients(() => ({ registry: "harbor.local", endpoints: [registry.url] }));
+const createClient = (credentials: unknown, logger?: Logger) => clientOf({ upstream: { credentials }, logger });
 
 async function dockerConfig(config: object): Promise<{ dockerConfigFile: string }> {
   const dockerConfigFile = join(folder, "config.json");
@@ -58,7 +51,6 @@ beforeEach(async () => {
   registry.addManifest("teamwork/app", manifestBytes("b"), "1");
 });
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await Promise.all([registry.stop(), tokenServer.stop()]);
   await rm(folder, { recursive: true });
 });
@@ -115,9 +107,7 @@ describe("an identity token", () => {
     const elsewhere = bearer().replace("127.0.0.1", "localhost");
     requireHeader(() => "Bearer t1", elsewhere);
     const credentials = await dockerConfig({ auths: { "harbor.local": { identitytoken: "refresh" } } });
-    const upstreams = upstreamListSchema.parse([{ registry: "harbor.local", endpoints: [registry.url], credentials }]);
-    const client = createUpstreamClient({ upstreams, policy: "any", logger: silentLogger() });
-    clients.push(client);
+    const client = clientOf({ upstream: { credentials }, policy: "any" });
     tokenServer.intercept = (_request, response) => answerJson(response, 200, { token: "t1" });
     await client.getManifest(at);
     expect(tokenServer.requests).toMatchObject([{ method: "GET" }]);

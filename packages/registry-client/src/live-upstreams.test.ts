@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { createHealth, type Health } from "@cache-registry/runtime/health";
 import { silentLogger } from "@cache-registry/runtime/logger";
 import { createMetrics } from "@cache-registry/runtime/metrics";
@@ -26,12 +26,6 @@ function settings(endpoint: string, more: object = {}): UpstreamSettings {
 }
 
 const added = (registry: string) => upstreamListSchema.parse([{ registry }]);
-
-async function bytesOf(stream: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
 
 beforeEach(async () => {
   former = await createScriptedRegistry();
@@ -73,7 +67,7 @@ describe("createLiveUpstreams", () => {
     live.replace(settings(later.url));
     await expect(live.client.headBlob({ ...at, digest })).rejects.toMatchObject({ kind: "not-found" });
     finish();
-    expect((await bytesOf(blob.stream)).equals(bytes)).toBe(true);
+    expect((await buffer(blob.stream)).equals(bytes)).toBe(true);
     expect([former.requests.length, later.requests.length]).toEqual([1, 1]);
   });
 

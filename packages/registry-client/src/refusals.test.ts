@@ -1,22 +1,14 @@
-import { silentLogger } from "@cache-registry/runtime/logger";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import { useClients } from "./testing/clients.ts";
 import { answerJson, createScriptedRegistry, type ScriptedRegistry } from "./testing/scripted-registry.ts";
-import { upstreamListSchema } from "./upstream.ts";
 
 const at = { registry: "harbor.local", repository: "team/app", reference: "1" };
 const credentials = { username: "robot", password: "hunter2" };
 
 let registry: ScriptedRegistry;
 let tokenServer: ScriptedRegistry;
-const clients: UpstreamClient[] = [];
-
-function createClient(upstream: object = {}, policy: "public" | "any" = "public"): UpstreamClient {
-  const upstreams = upstreamListSchema.parse([{ registry: "harbor.local", endpoints: [registry.url], ...upstream }]);
-  const client = createUpstreamClient({ upstreams, policy, logger: silentLogger() });
-  clients.push(client);
-  return client;
-}
+const clientOf = useClients(() => ({ registry: "harbor.local", endpoints: [registry.url] }));
+const createClient = (upstream: object = {}, policy: "public" | "any" = "public") => clientOf({ upstream, policy });
 
 /** Nobody is let in: all are sent to the realm. */
 function requireToken(realm = `${tokenServer.url}/token`) {
@@ -30,7 +22,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(clients.splice(0).map((client) => client.close()));
   await Promise.all([registry.stop(), tokenServer.stop()]);
 });
 
