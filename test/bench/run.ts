@@ -60,10 +60,17 @@ async function main(): Promise<void> {
   const json = inRoot("test-results/bench.json");
   const last = values.update ? (JSON.parse(await readFile(json, "utf8")) as Report) : undefined;
   const whole = values.only === undefined || values.update;
-  await writeReport(last ? { ...last, figures: updated(last.figures, figures) } : { ...report, figures }, {
+  const fresh = figures.map((figure) => dated(figure, report));
+  await writeReport(last ? { ...last, figures: updated(last.figures, fresh) } : { ...report, figures }, {
     json,
     markdown: whole ? inRoot("docs/benchmarks.md") : undefined,
   });
+}
+
+/** What joins an older report says when it was measured, and on how busy a machine. */
+function dated(figure: Figure, { at, load }: Pick<Report, "at" | "load">): Figure {
+  const when = `measured ${at.slice(0, 16).replace("T", " ")}, load average ${load.join(", ")}`;
+  return { ...figure, note: figure.note === undefined ? when : `${figure.note}; ${when}` };
 }
 
 /** In the old order, the new ones of the same name in place of the old. */
