@@ -42,3 +42,9 @@ export async function* bodyOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 export function isForUpstream(request: ContentRequest): request is ContentRequest<UpstreamTarget> {
   return request.target.kind === "upstream";
 }
+
+/** For logs: what a request is about. */
+export function subjectOf({ target }: ContentRequest): { readonly registry?: string; readonly repository: string } {
+  const { repository } = target;
+  return target.kind === "upstream" ? { registry: target.registry, repository } : { repository };
+}

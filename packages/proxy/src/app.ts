@@ -4,7 +4,7 @@ import type { Logger } from "@cache-registry/runtime/logger";
 import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createServer } from "@cache-registry/runtime/server";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { ContentRequest } from "./answer.ts";
+import { type ContentRequest, subjectOf } from "./answer.ts";
 import type { Failover } from "./failover.ts";
 import { parseRequest } from "./request.ts";
 import { sendAnswer } from "./send-answer.ts";
@@ -76,7 +76,7 @@ export function createApp(options: AppOptions): FastifyInstance {
         await sendAnswer(answer, reply.raw, signal);
       } catch (err) {
         if (signal.aborted && signal.reason instanceof ClientLeftError) return;
-        logger.warn({ err }, "an answer was cut");
+        logger.warn({ err, ...subjectOf(understood) }, "an answer was cut");
       }
     },
   });

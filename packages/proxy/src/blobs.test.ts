@@ -33,6 +33,16 @@ function cutAfter(registry: RunningProxy["cache"], sent: number, times = 1): voi
   };
 }
 
+const SUBJECT = { registry: "docker.io", repository: "library/nginx" };
+
+function logged(message: string): unknown {
+  const line = proxy
+    .log()
+    .split("\n")
+    .find((one) => one.includes(`"msg":"${message}"`));
+  return line && JSON.parse(line);
+}
+
 const rangesOf = (registry: RunningProxy["cache"]) => registry.requests.map(({ headers }) => headers.range);
 
 describe("from the cache", () => {
@@ -58,6 +68,7 @@ describe("from the cache", () => {
       { url: `/v2/library/nginx/blobs/${digest}`, headers: { range: "bytes=1000000-" } },
     ]);
     expect(await proxy.metrics()).toContain("proxy_continued_bodies_total 1");
+    expect(logged("a body broke and is continued")).toMatchObject(SUBJECT);
   });
 
   it("a break within a range is continued at the right place, and ends there", async () => {
@@ -110,6 +121,7 @@ describe("from the cache", () => {
     expect({ status, complete }).toEqual({ status: 200, complete: false });
     expect(body.equals(bytes.subarray(0, body.length))).toBe(true);
     expect(body.length).toBeLessThan(SIZE);
+    expect(logged("an answer was cut")).toMatchObject(SUBJECT);
     await proxy.upstream.start();
   });
 });

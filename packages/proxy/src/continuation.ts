@@ -1,7 +1,7 @@
 import { messageOf } from "@cache-registry/core/errors";
 import type { UpstreamTarget } from "@cache-registry/registry-client/target";
 import type { Logger } from "@cache-registry/runtime/logger";
-import { type ContentRequest, isForUpstream } from "./answer.ts";
+import { type ContentRequest, isForUpstream, subjectOf } from "./answer.ts";
 import type { BlobSources } from "./blob-sources.ts";
 import { type BlobPart, type BlobPlace, continuedBody } from "./continued-body.ts";
 import type { ProxyMetrics } from "./metrics.ts";
@@ -51,7 +51,8 @@ export function createContinuation({ sources, metrics, logger }: ContinuationOpt
         reopen: (position) => reopen(request, place, position),
         onBreak(position, error) {
           metrics.continued();
-          logger.warn({ position, why: messageOf(error).slice(0, 200) }, "a body broke and is continued");
+          const why = messageOf(error).slice(0, 200);
+          logger.warn({ ...subjectOf(request), position, why }, "a body broke and is continued");
         },
         signal: request.signal,
       }),
