@@ -1,5 +1,6 @@
-import { describe, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { expectRefusal, type Guard, registry } from "./guard.ts";
+import { render } from "./helm.ts";
 
 const HTPASSWD = { enabled: true, existingSecret: "users" };
 const USER = { enabled: true, username: "a", password: "b" };
@@ -36,6 +37,11 @@ const STORAGE: readonly Guard[] = [
     "a rolling update of one writer",
     registry({ updateStrategy: { type: "RollingUpdate" } }),
     ["registry.updateStrategy.type can only be Recreate"],
+  ],
+  [
+    "a cache in memory that the pod may not have",
+    registry({ emptyDir: { medium: "Memory" } }),
+    ["registry.emptyDir.sizeLimit 2Gi", "registry.resources.limits.memory 512Mi", "killed again and again"],
   ],
   ["S3 without a bucket", registry({ storage: { blobs: { driver: "s3" } } }), ["registry.storage.blobs.s3.bucket"]],
   ["GCS without a bucket", registry({ storage: { blobs: { driver: "gcs" } } }), ["registry.storage.blobs.gcs.bucket"]],
@@ -124,6 +130,13 @@ const PUSHES: readonly Guard[] = [
 
 describe("storage: a sentence says what to change about", () => {
   it.each(STORAGE)("%s", async (_, values, words) => expectRefusal(values, words));
+});
+
+it("a cache in memory that the pod may have is accepted", async () => {
+  const volume = { medium: "Memory", sizeLimit: "4Gi" };
+  const manifests = await render({ values: registry({ emptyDir: volume, resources: { limits: { memory: "5G" } } }) });
+  expect(manifests.pod("registry").volumes.find(({ name }) => name === "data")?.emptyDir).toEqual(volume);
+  await render({ values: registry({ emptyDir: volume, resources: null }) });
 });
 
 describe("pushes: a sentence says what to change about them", () => {

@@ -26,6 +26,12 @@
 {{- if and (eq $blobs.driver "memory") (or $persistence.enabled $postgres) -}}
 {{- fail "registry.storage.blobs.driver is memory: the bytes are lost with the process, so set registry.persistence.enabled to false and registry.storage.metadata.driver to sqlite." -}}
 {{- end -}}
+{{- $limit := dig "limits" "memory" "" ($registry.resources | default dict) | toString -}}
+{{- if and (not $persistence.enabled) (eq $registry.emptyDir.medium "Memory") (regexMatch "^[0-9.]+([kMGTPE]i?)?$" $limit) -}}
+{{- if ge (include "cache-registry.registry.mostOf" $registry.emptyDir.sizeLimit | float64) (include "cache-registry.registry.mostOf" $limit | float64) -}}
+{{- fail (printf "registry.emptyDir.medium is Memory, and what is in there counts as memory of the pod: with registry.emptyDir.sizeLimit %s and registry.resources.limits.memory %s it would be killed again and again. Raise the limit, or lower sizeLimit." $registry.emptyDir.sizeLimit $limit) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $persistence.enabled (eq $persistence.volumeMode "Block") -}}
 {{- fail "registry.persistence.volumeMode is Block: the registry needs a file system, so set it to Filesystem." -}}
 {{- end -}}
