@@ -83,10 +83,11 @@ describe("runProcess", () => {
   it("answers unready during the grace, still serves, and lets a running request finish", async () => {
     const child = run(`
       const server = createServer({ logger, name: "public" });
-      server.get("/slow", async () => { say("slow begins"); await sleep(900); return "finished"; });
+      const released = new Promise((resolve) => process.once("SIGUSR2", resolve));
+      server.get("/slow", async () => { say("slow begins"); await released; return "finished"; });
       server.get("/quick", async () => "quick");
       const management = createManagementServer({ health, metrics, logger });
-      await runProcess({ logger, health, grace: 400, services: [
+      await runProcess({ logger, health, grace: 1500, services: [
         serverService({ name: "management", server: management, listen }),
         serverService({ name: "public", server, listen }),
       ] });
@@ -101,9 +102,10 @@ describe("runProcess", () => {
     const readiness = await fetch(`${management}/readyz`);
     expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining("shutting down")]);
     expect(await (await fetch(`${server}/quick`)).text()).toBe("quick");
-    await new Promise((resolve) => setTimeout(resolve, 600));
-    await expect(fetch(`${server}/quick`)).rejects.toThrow("fetch failed");
+    const refused = () => expect(fetch(`${server}/quick`)).rejects.toThrow("fetch failed");
+    await vi.waitFor(refused, { timeout: 10_000 });
     expect((await fetch(`${management}/livez`)).status).toBe(200);
+    child.process.kill("SIGUSR2");
     expect(await slow).toBe("finished");
     expect(await child.exit).toBe(0);
   });

@@ -34,6 +34,7 @@ describe("blob store configuration", () => {
     expect(problems(undefined)).toEqual(["s3.bucket"]);
     expect(problems({ bucket: "images" })).toBeUndefined();
     expect(problems({ bucket: "images", accessKeyIdFile: "id" })).toEqual(["s3.secretAccessKeyFile"]);
+    expect(problems({ bucket: "images", sessionTokenFile: "token" })).toEqual(["s3.sessionTokenFile"]);
     for (const prefix of ["../up", "/root", "a//b", "a b", ".hidden"]) {
       expect(problems({ bucket: "images", prefix })).toEqual(["s3.prefix"]);
     }

@@ -26,9 +26,13 @@ export const s3Schema = z
       .optional()
       .describe("File with the token of temporary credentials; default: AWS_SESSION_TOKEN"),
   })
-  .superRefine(({ accessKeyIdFile, secretAccessKeyFile }, context) => {
-    if ((accessKeyIdFile === undefined) === (secretAccessKeyFile === undefined)) return;
-    const message = "accessKeyIdFile and secretAccessKeyFile go together";
-    context.addIssue({ code: "custom", path: ["secretAccessKeyFile"], message });
+  .superRefine(({ accessKeyIdFile, secretAccessKeyFile, sessionTokenFile }, context) => {
+    if ((accessKeyIdFile === undefined) !== (secretAccessKeyFile === undefined)) {
+      const message = "accessKeyIdFile and secretAccessKeyFile go together";
+      context.addIssue({ code: "custom", path: ["secretAccessKeyFile"], message });
+    } else if (sessionTokenFile !== undefined && accessKeyIdFile === undefined) {
+      const message = "sessionTokenFile goes with accessKeyIdFile and secretAccessKeyFile";
+      context.addIssue({ code: "custom", path: ["sessionTokenFile"], message });
+    }
   });
 export type S3Config = z.output<typeof s3Schema>;
