@@ -3,9 +3,10 @@ import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import pg from "pg";
 import { unavailable } from "../metadata-store/postgres/errors.ts";
+import { breakConnection, connectWithin, onServerMessage } from "../metadata-store/postgres/pg-client.ts";
 
-/** How long a connection may take to be made, in milliseconds. */
-const CONNECT_MS = 900;
+/** By when a server has to say something to whoever connects, in milliseconds. */
+const FIRST_WORD_MS = 900;
 /**
  * Statements here take a moment. After so long without an answer the server is asked on another connection whether it is there
  * at all; one that does not answer that either, for so long, is away: callers are refused within a second. Milliseconds.
@@ -89,12 +90,12 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
   const client = new pg.Client({
     ...config,
     application_name: "cache-registry leases and locks",
-    connectionTimeoutMillis: CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5_000,
     pipeline: true,
   });
   let alive = true;
+  let heardAt = performance.now();
   const lost = Promise.withResolvers<never>();
   lost.promise.catch(() => undefined);
   function lose(error: unknown): void {
@@ -102,13 +103,19 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
     alive = false;
     lost.reject(error);
     onLost(error);
-    // Not `end` alone, which waits for the answers that do not come.
-    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    breakConnection(client);
   }
   client.on("error", lose);
   client.on("end", () => lose(new Error("the connection ended")));
-  await client.connect();
-  await client.query(SETTINGS);
+  onServerMessage(client, () => {
+    heardAt = performance.now();
+  });
+  try {
+    await connectWithin(client, SETTINGS, { milliseconds: SLOW_MS, firstWord: FIRST_WORD_MS });
+  } catch (error) {
+    lose(error);
+    throw error;
+  }
 
   let probing: Promise<boolean> | undefined;
   function serverLives(): Promise<boolean> {
@@ -126,9 +133,12 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
       // An answer that is here already, and was not looked at as this process was busy itself.
       await new Promise((resolve) => setImmediate(resolve));
       if (answered.aborted || !alive) return;
+      const asked = performance.now();
       const lives = await serverLives();
       if (answered.aborted) return;
-      if (!lives || performance.now() - began > SLOW_MS) lose(new Error("the server says nothing"));
+      // It may have answered others here meanwhile, whose turn was before.
+      const silent = performance.now() - Math.max(began, heardAt) > SLOW_MS;
+      if (silent || !(lives || heardAt >= asked)) lose(new Error("the server says nothing"));
     }
   }
 
@@ -163,15 +173,15 @@ async function connect(config: pg.ClientConfig, onLost: (error: unknown) => void
   };
 }
 
+/** Does it say anything, if only that it takes no more connections? On a busy machine a whole beginning takes its time. */
 async function probe(config: pg.ClientConfig): Promise<boolean> {
-  const client = new pg.Client({ ...config, connectionTimeoutMillis: PROBE_MS });
+  const client = new pg.Client(config);
+  let heard = false;
   client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return true;
-  } catch {
-    return false;
-  } finally {
-    void client.end().catch(() => undefined);
-  }
+  onServerMessage(client, () => {
+    heard = true;
+  });
+  await connectWithin(client, "", { milliseconds: PROBE_MS }).catch(() => undefined);
+  void client.end().catch(() => undefined);
+  return heard;
 }

@@ -1,5 +1,5 @@
 import type { Lease, LeaseStore } from "./lease-store.ts";
-import type { PostgresSession, SqlValue } from "./postgres-session.ts";
+import type { PostgresConnection, PostgresSession, SqlValue } from "./postgres-session.ts";
 
 /**
  * Unlogged: no lease waits for a disk. After a crash of the server all leases are free, and whoever had one finds out when
@@ -40,14 +40,15 @@ const ATTEMPTS = 5;
 
 /** Leases as rows of a PostgreSQL table. Every method throws CodedError UNAVAILABLE within a second without the server. */
 export function createPostgresLeaseStore(session: PostgresSession): LeaseStore {
-  let made = false;
+  /** Where the table was seen: another database may be restored in the place of the first. */
+  let made: PostgresConnection | undefined;
 
   async function query<Row extends object>(text: string, values: readonly SqlValue[]): Promise<Row[]> {
     const connection = await session.connection();
-    if (!made) {
+    if (made !== connection) {
       await connection.query(SCHEMA);
       await connection.query(TIDY);
-      made = true;
+      made = connection;
     }
     return connection.query<Row>(text, values);
   }

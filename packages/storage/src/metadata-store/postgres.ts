@@ -18,6 +18,8 @@ export type PostgresOptions = ConnectionSource & {
    */
   readonly grace?: number;
   readonly logger?: Logger;
+  /** After how many milliseconds without an answer a connection is taken for cut; shorter for tests. */
+  readonly silence?: number;
 };
 
 /**
@@ -26,7 +28,7 @@ export type PostgresOptions = ConnectionSource & {
  * write that failed so may have happened and may be repeated.
  */
 export function createPostgresMetadataStore(options: PostgresOptions): MetadataStore {
-  const { connections, grace = 0, logger } = options;
+  const { connections, grace = 0, logger, silence } = options;
   const known = createKnownRows();
   let opened: Database | undefined;
 
@@ -35,7 +37,11 @@ export function createPostgresMetadataStore(options: PostgresOptions): MetadataS
     return opened;
   }
   const open = async (link: Omit<Parameters<typeof openLink>[0], "config">) =>
-    openLink({ ...link, config: await readConnectionConfig(options) });
+    openLink({
+      ...link,
+      config: await readConnectionConfig(options),
+      ...(silence === undefined ? {} : { silence }),
+    });
 
   const reads = createReads({ read: async (work) => database().read(work) });
   const writes = createWrites({

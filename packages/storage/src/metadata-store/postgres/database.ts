@@ -8,7 +8,14 @@ import { createReaders } from "./readers.ts";
 import type { Session } from "./statement.ts";
 import { createWriters } from "./writers.ts";
 
-const CONNECT_TIMEOUT = 500;
+/** By which one is to answer who is asked whether there is anybody. Milliseconds. */
+const PROBE_TIMEOUT = 500;
+/**
+ * For a connection to keep. A server on a busy machine takes its time to begin one; whether it is there at all is found out
+ * meanwhile, and if not nobody waits any longer. Milliseconds.
+ */
+const CONNECT_TIMEOUT = 3_000;
+const CONNECT_PAUSE = 100;
 /** A transaction that was undone because of another is tried again at most so often. */
 const MAX_ATTEMPTS = 8;
 
@@ -37,6 +44,7 @@ export type Database = {
 export type DatabaseOptions = {
   readonly open: (options: {
     readonly connectTimeout: number;
+    readonly signal?: AbortSignal | undefined;
     readonly onHeard: () => void;
     readonly onLost: (link: Link, error: Error) => void;
   }) => Promise<Link>;
@@ -48,18 +56,27 @@ export type DatabaseOptions = {
 export function createDatabase({ open, connections, logger }: DatabaseOptions): Database {
   const links = new Set<Link>();
   let closed = false;
+  let connecting = new AbortController();
 
   const availability: Availability = createAvailability({
     logger,
-    probe: async () => (await connect()).end(),
+    async probe() {
+      // Whoever knows us answers sooner than one who has to get to know us first, and is heard too.
+      const [acquaintance] = [...links].toSorted((one, other) => one.pending - other.pending);
+      acquaintance?.command("SELECT 1").catch(() => undefined);
+      await (await connect(PROBE_TIMEOUT)).end();
+    },
     onDown(error) {
+      connecting.abort();
+      connecting = new AbortController();
       for (const link of links) link.destroy(error);
     },
   });
 
-  function connect(): Promise<Link> {
+  function connect(connectTimeout: number, signal?: AbortSignal): Promise<Link> {
     return open({
-      connectTimeout: CONNECT_TIMEOUT,
+      connectTimeout,
+      signal,
       onHeard: () => availability.heard(),
       onLost(link) {
         links.delete(link);
@@ -70,16 +87,19 @@ export function createDatabase({ open, connections, logger }: DatabaseOptions): 
 
   /** A connection to keep. */
   async function join(): Promise<Link> {
-    try {
-      const link = await connect();
-      links.add(link);
-      // It came too late for this outage, or for the end.
-      if (closed || availability.outage() !== undefined) link.destroy(new ConnectionLostError("no longer wanted"));
-      return link;
-    } catch (error) {
-      // With others at work the server is there, and has only none left for us.
-      if (links.size === 0) availability.down(error);
-      throw unavailable(error);
+    for (const deadline = performance.now() + CONNECT_TIMEOUT; ; await sleep(CONNECT_PAUSE)) {
+      try {
+        const link = await connect(CONNECT_TIMEOUT, connecting.signal);
+        links.add(link);
+        // It came too late for this outage, or for the end.
+        if (closed || availability.outage() !== undefined) link.destroy(new ConnectionLostError("no longer wanted"));
+        return link;
+      } catch (error) {
+        // With others at work the server is there, and has only none left for us, or not now.
+        if (links.size === 0) availability.down(error);
+        const gone = closed || availability.outage() !== undefined;
+        if (gone || performance.now() > deadline) throw unavailable(error);
+      }
     }
   }
 

@@ -2,6 +2,7 @@ import { CodedError } from "@cache-registry/core/errors";
 import type { ClientConfig } from "pg";
 import pg from "pg";
 import { ConnectionLostError } from "./errors.ts";
+import { breakConnection, connectWithin, onServerMessage } from "./pg-client.ts";
 import type { Session, Statement, Value } from "./statement.ts";
 
 /** int8 and numeric: counts, sizes and times, all below 2^53. */
@@ -20,6 +21,12 @@ const types = {
 const SETTINGS = `SET default_transaction_isolation = 'read committed'; SET jit = off;
   SET statement_timeout = '10s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s';
   SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`;
+
+/**
+ * The server gives a statement up after 10 s. What is not answered for longer was sent into a connection that is cut somewhere on
+ * the way, though new ones may get through: TCP itself would notice after a quarter of an hour. Milliseconds.
+ */
+const SILENCE_MS = 12_000;
 
 /** PostgreSQL has no such text. */
 function holdsNul(value: Value): boolean {
@@ -42,19 +49,23 @@ export type Link = Session & {
 
 type LinkOptions = {
   readonly config: ClientConfig;
-  /** Milliseconds. */
+  /** Until the connection can be used, in milliseconds. */
   readonly connectTimeout: number;
-  /** The server said something. */
+  /** Nobody wants the connection any more that is being made. */
+  readonly signal?: AbortSignal | undefined;
+  /** The server said something, if only a word of the beginning. */
   readonly onHeard: () => void;
   readonly onLost: (link: Link, error: Error) => void;
+  /** Milliseconds, shorter for tests. */
+  readonly silence?: number;
 };
 
 /** @throws what the server or the network says */
-export async function openLink({ config, connectTimeout, onHeard, onLost }: LinkOptions): Promise<Link> {
+export async function openLink(options: LinkOptions): Promise<Link> {
+  const { config, connectTimeout, signal, onHeard, onLost, silence = SILENCE_MS } = options;
   const client = new pg.Client({
     ...config,
     application_name: "cache-registry",
-    connectionTimeoutMillis: connectTimeout,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5_000,
     pipeline: true,
@@ -62,13 +73,21 @@ export async function openLink({ config, connectTimeout, onHeard, onLost }: Link
   });
   let cause: Error | undefined;
   let pending = 0;
+  let heardAt = performance.now();
+  // Looked at after the answers that have arrived already, should this process have been busy itself.
+  const watch = setInterval(() => setImmediate(giveUpSilent), silence / 4).unref();
   const rejections = new Set<(error: Error) => void>();
 
   function lose(error: Error): void {
     if (cause) return;
     cause = error;
+    clearInterval(watch);
     for (const reject of rejections) reject(new ConnectionLostError(error.message, { cause: error }));
     onLost(link, error);
+  }
+
+  function giveUpSilent(): void {
+    if (pending > 0 && performance.now() - heardAt > silence) link.destroy(new Error("the server says nothing"));
   }
 
   async function send<Result>(query: () => Promise<Result>): Promise<Result> {
@@ -76,11 +95,10 @@ export async function openLink({ config, connectTimeout, onHeard, onLost }: Link
     const broken = Promise.withResolvers<never>();
     broken.promise.catch(() => undefined);
     rejections.add(broken.reject);
+    if (pending === 0) heardAt = performance.now();
     pending += 1;
     try {
-      const result = await Promise.race([query(), broken.promise]);
-      onHeard();
-      return result;
+      return await Promise.race([query(), broken.promise]);
     } finally {
       pending -= 1;
       rejections.delete(broken.reject);
@@ -106,23 +124,27 @@ export async function openLink({ config, connectTimeout, onHeard, onLost }: Link
     client,
     destroy(why) {
       lose(why);
-      // Not `end`, which would wait for what is pending.
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+      breakConnection(client);
     },
     async end() {
       cause ??= new Error("the connection was closed");
+      clearInterval(watch);
       await client.end().catch(() => undefined);
     },
   };
   client.on("error", lose);
   client.on("end", () => lose(new Error("the connection ended")));
+  onServerMessage(client, ({ isError }) => {
+    heardAt = performance.now();
+    // It may be that it stops, or does not take us.
+    if (!isError) onHeard();
+  });
   try {
-    await client.connect();
-    await client.query(SETTINGS);
-    onHeard();
+    await connectWithin(client, SETTINGS, { milliseconds: connectTimeout, signal });
     return link;
   } catch (error) {
     cause ??= error instanceof Error ? error : new Error(String(error));
+    clearInterval(watch);
     client.end().catch(() => undefined);
     throw error;
   }
