@@ -176,11 +176,15 @@ describe("connections", () => {
     const url = await server.database();
     const store = await open(url);
     let failures = 0;
+    let linked = 0;
     let done = false;
     const work = Array.from({ length: 4 }, async (_, worker) => {
       for (let index = 0; !done; index++) {
         await store.tag(CACHED.name, "v1").catch(() => (failures += 1));
-        await linkBlob(store, `b-${worker}-${index}`).catch(() => (failures += 1));
+        await linkBlob(store, `b-${worker}-${index}`).then(
+          () => (linked += 1),
+          () => (failures += 1),
+        );
       }
     });
     for (let round = 0; round < 5; round++) {
@@ -189,7 +193,8 @@ describe("connections", () => {
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND pid <> pg_backend_pid()`,
       );
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      const before = linked;
+      await eventually(() => expect(linked).toBeGreaterThan(before + 5));
     }
     done = true;
     await Promise.all(work);
