@@ -92,9 +92,10 @@ export async function composeHousekeeping(config: RegistryConfig, { stores, read
       { name: "upstreams", stop: () => client.close() },
       { name: "access times", start: () => pulls.start(), stop: () => pulls.stop() },
       spaceService,
+      // Stopped after the collector, which ends a pass that is under way: a full one may take longer than a shutdown.
+      fullPass,
       { name: "collector", start: () => collector.start(), stop: () => collector.stop() },
       { name: "leadership", start: () => leadership.start(), stop: () => leadership.stop() },
-      fullPass,
       { name: "scrub", stop: () => scrub.cancel() },
       ...scheduledScrub(config, { scrub, leads }, process),
       { name: "warm-ups", stop: () => warmUp.stop() },

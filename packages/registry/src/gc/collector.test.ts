@@ -55,6 +55,33 @@ async function push(text: string) {
   return digest;
 }
 
+describe("stop", () => {
+  it("ends a full pass that is under way, also while it looks at all bytes there are", async () => {
+    await push("kept");
+    const list = stores.blobs.list.bind(stores.blobs);
+    const began = Promise.withResolvers<void>();
+    stores = {
+      ...stores,
+      blobs: {
+        ...stores.blobs,
+        async *list() {
+          for (const deadline = Date.now() + 3_000; Date.now() < deadline; began.resolve()) {
+            yield* list();
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        },
+      },
+    };
+    const collecting = collector();
+    const pass = collecting.fullPass();
+    await began.promise;
+    const asked = performance.now();
+    await collecting.stop();
+    await pass;
+    expect(performance.now() - asked).toBeLessThan(1_500);
+  });
+});
+
 describe("fullPass", () => {
   it("removes what nothing refers to, sessions, and bytes without a row", async () => {
     const digest = await push("unreferenced");

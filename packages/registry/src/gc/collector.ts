@@ -22,6 +22,7 @@ const MAX_PREVIEWED = 20_000;
 /** Online garbage collection: no read-only mode, no restart, no separate job. */
 export type Collector = {
   start(): Promise<void>;
+  /** Also ends a pass that is under way, before its time. */
   stop(): Promise<void>;
   /** Everything that is due now, plus a sweep for what no event announced. Joins a pass that is running. */
   fullPass(): Promise<CollectionReport>;
@@ -144,7 +145,7 @@ export function createCollector(deps: CollectorDeps): Collector {
       passes.run("full", async () => {
         const report = newReport();
         report.purgedUploads = await purgeUploads();
-        report.removedOrphans = await reclaim.orphans();
+        report.removedOrphans = await reclaim.orphans({ signal: stopping.signal });
         await deps.pulls.flush();
         await sweep();
         await reviewDue(report);
@@ -161,7 +162,7 @@ export function createCollector(deps: CollectorDeps): Collector {
         for (const content of doomed) note(report, content);
         report.truncated ||= truncated;
         report.purgedUploads = (await metadata.idleUploads(Date.now() - deps.uploadIdle, MAX_PREVIEWED)).length;
-        report.removedOrphans = await reclaim.orphans({ dryRun: true });
+        report.removedOrphans = await reclaim.orphans({ dryRun: true, signal: stopping.signal });
         last = finish(report);
         return report;
       }),

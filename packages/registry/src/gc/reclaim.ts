@@ -27,9 +27,9 @@ export type Reclaim = {
   finishInterrupted(): Promise<number>;
   /**
    * Bytes at rest that no row knows (a crash between rename and transaction). Resolves with how many were removed, or
-   * (`dryRun`) would be; none as long as there is no row for anything.
+   * (`dryRun`) would be; none as long as there is no row for anything. Ends early when the signal aborts.
    */
-  orphans(options?: { readonly dryRun?: boolean }): Promise<number>;
+  orphans(options?: { readonly dryRun?: boolean; readonly signal?: AbortSignal }): Promise<number>;
 };
 
 export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans }: ReclaimDeps): Reclaim {
@@ -79,12 +79,13 @@ export function createReclaim({ blobs, metadata, digestLock, pulls, keepOrphans 
         finished += rows.length;
       }
     },
-    async orphans({ dryRun = false } = {}) {
+    async orphans({ dryRun = false, signal } = {}) {
       // With no row at all the database was lost or is new, not the bytes: to remove them all would be the worst answer.
       if ((await metadata.usage()).blobs === 0 || (await keepOrphans?.())) return 0;
       let removed = 0;
       let previous: Digest | undefined;
       for await (const digest of blobs.list()) {
+        if (signal?.aborted) break;
         const again = digest === previous;
         previous = digest;
         if (again && !dryRun) await digestLock.run(digest, (held) => removeCopies(digest, held));
