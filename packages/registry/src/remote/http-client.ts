@@ -2,6 +2,7 @@ import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { STORE_PATIENCE_MS } from "../routes/body.ts";
 
 export type HttpClientOptions = {
   /** Without a slash at the end. */
@@ -75,6 +76,8 @@ export function createHttpClient({ url, authorization, ca, pinned = false }: Htt
       });
       request.once("response", resolve).once("error", reject);
       request.setTimeout(IDLE_MS, () => request.destroy(new Error(`${origin.host} did not answer in time`)));
+      // A stream may be a large blob, and the server's store slow.
+      if (body !== undefined && !(body instanceof Uint8Array)) request.once("finish", () => request.setTimeout(STORE_PATIENCE_MS));
       if (body === undefined || body instanceof Uint8Array) request.end(body);
       else pipeline(Readable.from(body), request).catch(reject);
       return promise;

@@ -5,11 +5,12 @@ import { messageOf } from "@cache-registry/core/errors";
 import type { SecretFile } from "@cache-registry/runtime/secret";
 import type { UpstreamRepository } from "../content/repository.ts";
 import type { UpstreamBody } from "../pull-through/receive-blob.ts";
+import { STORE_PATIENCE_MS } from "../routes/body.ts";
 
 /** Milliseconds. Connections are inside the cluster; the first byte may have to come from an upstream. */
 const CONNECT_MS = 1_000;
 const SILENCE_MS = 25_000;
-/** A client may be slow, and so may the store at the end of a large blob: as long as our own server waits. */
+/** A client may be slow: as long as our own server waits. */
 const UPLOAD_SILENCE_MS = 120_000;
 
 /** Which replica is meant: an address may belong to another one by now. */
@@ -125,6 +126,8 @@ function exchange(
     body.once("close", () => {
       if (!body.complete) request.destroy(new Error("the client left"));
     });
+    // Its store may be slow as well, at the end of a large blob.
+    request.once("finish", () => request.setTimeout(STORE_PATIENCE_MS));
     body.pipe(request);
   });
 }

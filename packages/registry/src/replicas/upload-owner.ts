@@ -3,6 +3,7 @@ import { CodedError } from "@cache-registry/core/errors";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { FastifyReply } from "fastify";
 import { isUpstream } from "../content/repository.ts";
+import { allowForStore } from "../routes/body.ts";
 import type { Exchange, Methods } from "../routes/exchange.ts";
 import type { UploadEndpoint } from "../routes/uploads.ts";
 import { type Leases, REPLICAS } from "./leases.ts";
@@ -62,6 +63,7 @@ export function forwardingUploadRoutes(
     const headers = Object.fromEntries(REQUEST_HEADERS.flatMap((name) => entryOf(raw.headers, name)));
     try {
       const hasBody = method === "PATCH" || method === "PUT";
+      raw.once("end", () => allowForStore(raw));
       const answer = await peers.send(owner, { method, path: url, headers, ...(hasBody ? { body: raw } : {}) });
       // What it did not want of the body is read past, so that the client gets its answer.
       raw.unpipe().resume();
