@@ -33,6 +33,22 @@ describe("blobs", () => {
     expect((await buffer(rest.stream)).equals(bytes.subarray(1_000_001))).toBe(true);
   });
 
+  it.each([405, 501])("asks for the first byte of an upstream that knows no HEAD (%d)", async (status) => {
+    const bytes = randomBytes(200_000);
+    const digest = registry.addBlob(bytes);
+    registry.intercept = ({ method }, response) => {
+      if (method !== "HEAD") return false;
+      response.writeHead(status).end();
+      return true;
+    };
+    const client = createClient();
+    expect(await client.headBlob({ ...at, digest })).toEqual({ size: bytes.length });
+    const last = registry.requests.at(-1);
+    expect([last?.method, last?.headers.range]).toEqual(["GET", "bytes=0-0"]);
+    const absent = `sha256:${"0".repeat(64)}`;
+    await expect(client.headBlob({ ...at, digest: absent })).rejects.toThrow(failure({ kind: "not-found" }));
+  });
+
   it("reports where the stream starts when the range is ignored", async () => {
     const digest = registry.addBlob(Buffer.from("0123456789"));
     registry.intercept = (request) => {

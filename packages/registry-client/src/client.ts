@@ -6,7 +6,7 @@ import type { Metrics } from "@cache-registry/runtime/metrics";
 import { createAuthorizer } from "./authorizer.ts";
 import { readBlobRange } from "./blob-answer.ts";
 import { createBlobStream } from "./blob-stream.ts";
-import { headerOf } from "./body.ts";
+import { discard, headerOf } from "./body.ts";
 import { createBrokenBodies } from "./broken-bodies.ts";
 import { createClientMetrics } from "./client-metrics.ts";
 import type { Resolve } from "./connector.ts";
@@ -171,7 +171,7 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
         read: async (response) => readManifestHead(response, registry),
       });
     } catch (error) {
-      if (!isUpstreamError(error) || error.status !== 405) throw error;
+      if (!isHeadRefused(error)) throw error;
       return { digest: undefined, mediaType: "", size: undefined, headers: {} };
     }
   }
@@ -193,12 +193,25 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   const referrers = createListReferrers({ ask, getManifest });
 
   async function headBlob(request: BlobRequest): Promise<{ size: number | undefined }> {
+    const question = { ...request, kind: "blob", resource: `blobs/${request.digest}` } as const;
+    try {
+      return await ask({
+        ...question,
+        method: "HEAD",
+        read: async ({ headers }) => ({ size: parseContentLength(headerOf(headers, "content-length")) }),
+      });
+    } catch (error) {
+      if (!isHeadRefused(error)) throw error;
+    }
     return ask({
-      ...request,
-      kind: "blob",
-      resource: `blobs/${request.digest}`,
-      method: "HEAD",
-      read: async ({ headers }) => ({ size: parseContentLength(headerOf(headers, "content-length")) }),
+      ...question,
+      method: "GET",
+      headers: { range: "bytes=0-0" },
+      async read(response) {
+        const { size } = await readBlobRange(response, 0, request.registry);
+        await discard(response);
+        return { size };
+      },
     });
   }
 
@@ -236,4 +249,9 @@ export function createUpstreamClient(options: UpstreamClientOptions): UpstreamCl
   }
 
   return { headManifest, getManifest, referrers, headBlob, getBlob, close: () => transport.close() };
+}
+
+/** The upstream does not know the method (RFC 9110 §15.5.6, §15.6.2): what it would say has to be asked for with GET. */
+function isHeadRefused(error: unknown): boolean {
+  return isUpstreamError(error) && (error.status === 405 || error.status === 501);
 }
