@@ -57,6 +57,29 @@ describe("errors", () => {
     expect(response.json()).toEqual({ errors: [{ code: "UNAVAILABLE", message: "busy", detail: { retry: true } }] });
   });
 
+  it("says nothing of the content that it is not, least of all that it never changes", async () => {
+    const server = create();
+    server.get("/", async (_request, reply) => {
+      reply.code(206).headers({
+        etag: '"sha256:0"',
+        "cache-control": "max-age=31536000, immutable",
+        "docker-content-digest": "sha256:0",
+        "content-range": "bytes 0-1/2",
+        "accept-ranges": "bytes",
+        "content-length": "1000000",
+        "cache-status": "cache-registry; hit",
+      });
+      throw new CodedError("UNAVAILABLE", "busy", { headers: { "retry-after": "1" } });
+    });
+    const { statusCode, headers, body } = await server.inject("/");
+    expect(statusCode).toBe(503);
+    for (const name of ["etag", "cache-control", "docker-content-digest", "content-range", "accept-ranges"]) {
+      expect([name, headers[name]]).toEqual([name, undefined]);
+    }
+    expect(headers).toMatchObject({ "retry-after": "1", "cache-status": "cache-registry; hit" });
+    expect(headers["content-length"]).toBe(String(Buffer.byteLength(body)));
+  });
+
   it("hides what is unknown, even with a status of its own, and logs it", async () => {
     const { logger, lines } = captureLogger();
     const server = create({ logger });

@@ -36,6 +36,12 @@ export function pathOf(request: FastifyRequest): string {
   return request.url.split("?", 1)[0] ?? "";
 }
 
+/**
+ * Of the answer that it would have been: an error has none of this. With what is said of a blob, that it never changes, a shared
+ * cache would keep the error for a year.
+ */
+const ABOUT_CONTENT = ["accept-ranges", "cache-control", "content-range", "docker-content-digest", "etag", "warning"];
+
 /** The one place that writes error answers: the OCI error body with the error's status and headers. */
 export function createErrorHandler(logger: Logger) {
   return function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -45,6 +51,7 @@ export function createErrorHandler(logger: Logger) {
       logger.debug(context, "request failed after the client left");
     else if (wire.status === 500) logger.error(context, "request failed");
     else logger.debug(context, "request refused");
+    for (const name of ABOUT_CONTENT) reply.removeHeader(name);
     return reply
       .code(wire.status)
       .headers({ ...wire.headers })
