@@ -154,7 +154,7 @@ export type LogConfig = z.output<ReturnType<typeof logSchema>>;
 export function shutdownSchema() {
   return section({
     grace: duration("0s").describe("After SIGTERM: how long to serve on, unready, until no new connections arrive"),
-    drainTimeout: duration("25s").describe("How long running requests may take to finish; then the process exits"),
+    drainTimeout: duration("25s").describe("How long all of it may take; running requests are cut after four fifths"),
   });
 }
 export type ShutdownConfig = z.output<ReturnType<typeof shutdownSchema>>;

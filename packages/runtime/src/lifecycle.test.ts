@@ -110,6 +110,28 @@ describe("runProcess", () => {
     expect(await child.exit).toBe(0);
   });
 
+  it("cuts a request that takes too long, so that what was started before it can stop in order", async () => {
+    const child = run(`
+      const server = createServer({ logger, name: "public" });
+      server.get("/endless", (request, reply) => {
+        reply.hijack();
+        reply.raw.writeHead(200).write("begun");
+        say("request begins");
+      });
+      await runProcess({ logger, health, drainTimeout: 2_000, services: [
+        traced("store"),
+        serverService({ name: "public", server, listen }),
+      ] });
+    `);
+    await until(child, '"msg":"ready"');
+    const endless = fetch(`${urls(child)[0]}/endless`).then((response) => response.text());
+    await until(child, "request begins");
+    child.process.kill("SIGTERM");
+    await expect(endless).rejects.toThrow("terminated");
+    expect(await child.exit).toBe(0);
+    expect(steps(child)).toEqual(["start store", "stop store"]);
+  });
+
   it("exits 1 when the deadline is missed", async () => {
     const child = run(`
       await runProcess({ logger, health, drainTimeout: 200, services: [traced("stuck", { stop: () => sleep(60_000) })] });

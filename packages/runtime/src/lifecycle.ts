@@ -8,23 +8,41 @@ import { type ListenOptions, listen } from "./server.ts";
 const EXIT_FAILURE = 1;
 const EXIT_CONFIG = 2;
 const DEFAULT_DRAIN_TIMEOUT = 25_000;
+/** Of the drain time-out, for running requests: what is left is for those that have something to put in order at their end. */
+const PART_FOR_REQUESTS = 0.8;
 
 /** Something that runs as long as the process. A start that fails leaves nothing behind: only what started is stopped. */
 export type Service = {
   readonly name: string;
   /** The signal is aborted when the process is told to end while it starts. */
   start?(signal: AbortSignal): unknown;
-  stop?(): unknown;
+  /** The signal is aborted when those of others must not be waited for any longer: the process is about to end. */
+  stop?(hurry?: AbortSignal): unknown;
 };
 
-/** Listens at the start; at the stop, running requests finish. */
+/** Listens at the start; at the stop, running requests finish, and are cut when that takes too long. */
 export function serverService(options: {
   readonly name: string;
   readonly server: FastifyInstance;
   readonly listen: ListenOptions;
 }): Service {
   const { name, server } = options;
-  return { name, start: () => listen(server, options.listen), stop: () => server.close() };
+  return { name, start: () => listen(server, options.listen), stop: (hurry) => closeServer(server, hurry) };
+}
+
+async function closeServer(server: FastifyInstance, hurry: AbortSignal | undefined): Promise<void> {
+  const cut = (): void => {
+    server.log.warn("requests that are still running are cut");
+    server.server.closeAllConnections();
+  };
+  hurry?.addEventListener("abort", cut, { once: true });
+  const closing = server.close();
+  if (hurry?.aborted) cut();
+  try {
+    await closing;
+  } finally {
+    hurry?.removeEventListener("abort", cut);
+  }
 }
 
 /** Runs a program's body. A ConfigError ends it with its message and status 2, before anything listens. */
@@ -46,7 +64,7 @@ export type RunProcessOptions = {
   readonly services: readonly Service[];
   /** Milliseconds to serve on, unready, after the signal: until load balancers have noticed. */
   readonly grace?: number;
-  /** Milliseconds for all stops together; then the process exits with 1. */
+  /** Milliseconds for all stops together; then the process exits with 1. Requests are cut some time before. */
   readonly drainTimeout?: number;
 };
 
@@ -57,8 +75,10 @@ export type RunProcessOptions = {
 export async function runProcess(options: RunProcessOptions): Promise<void> {
   const { logger, health, services, grace = 0, drainTimeout = DEFAULT_DRAIN_TIMEOUT } = options;
   const ending = new AbortController();
+  const hurry = new AbortController();
 
   function setDeadline(milliseconds: number): void {
+    setTimeout(() => hurry.abort(), milliseconds - (1 - PART_FOR_REQUESTS) * drainTimeout);
     setTimeout(() => {
       logger.fatal({ drainTimeout }, "shutdown deadline missed");
       process.exit(EXIT_FAILURE);
@@ -97,10 +117,10 @@ export async function runProcess(options: RunProcessOptions): Promise<void> {
     if (!ending.signal.aborted) setDeadline(drainTimeout);
     health.setUnready("failed to start");
     logger.error({ err }, "start failed");
-    await stopAll(started, logger);
+    await stopAll(started, logger, hurry.signal);
     throw err;
   }
-  const clean = await stopAll(started, logger);
+  const clean = await stopAll(started, logger, hurry.signal);
   logger.info("stopped");
   process.exit(clean ? 0 : EXIT_FAILURE);
 }
@@ -119,11 +139,11 @@ async function startAll(services: readonly Service[], started: Service[], signal
   }
 }
 
-async function stopAll(started: readonly Service[], logger: Logger): Promise<boolean> {
+async function stopAll(started: readonly Service[], logger: Logger, hurry: AbortSignal): Promise<boolean> {
   let clean = true;
   for (const service of started.toReversed()) {
     try {
-      await service.stop?.();
+      await service.stop?.(hurry);
     } catch (err) {
       clean = false;
       logger.error({ service: service.name, err }, "stop failed");
