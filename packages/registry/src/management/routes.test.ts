@@ -1,3 +1,5 @@
+import { silentLogger } from "@cache-registry/runtime/logger";
+import { createServer as createRealServer, listen } from "@cache-registry/runtime/server";
 import Fastify from "fastify";
 import { describe, expect, it } from "vitest";
 import type { WantImage } from "./images.ts";
@@ -45,6 +47,25 @@ describe("credentials in PUT /api/v1/images", () => {
       const answer = await put("127.0.0.1", { credentials: wrong });
       expect(answer.statusCode).toBe(400);
       expect(answer.body).not.toContain("hunter2");
+    }
+  });
+});
+
+describe("POST /api/v1/gc", () => {
+  it("is answered however long the pass takes", async () => {
+    const server = createRealServer({ logger: silentLogger(), name: "test", accessLog: false, idleTimeout: 200 });
+    const fullPass = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      return { removedBlobs: 7 };
+    };
+    const deps = { collector: { fullPass }, token: undefined, content: {}, scrub: {} } as unknown as ManagementDeps;
+    addManagementRoutes(server, deps);
+    const { url } = await listen(server, { host: "127.0.0.1", port: 0 });
+    try {
+      const answer = await fetch(`${url}/api/v1/gc`, { method: "POST" });
+      expect(await answer.json()).toEqual({ removedBlobs: 7 });
+    } finally {
+      await server.close();
     }
   });
 });

@@ -8,6 +8,7 @@ import { z } from "zod";
 import type { Collector } from "../gc/collector.ts";
 import type { Scrub } from "../maintenance/scrub.ts";
 import { addScrubRoutes } from "../maintenance/scrub-routes.ts";
+import { allowForStore } from "../routes/body.ts";
 import { nextLink, pageOf } from "../routes/page.ts";
 import { addContentRoutes } from "../transfer/content-routes.ts";
 import type { ImportContent } from "../transfer/import-content.ts";
@@ -92,7 +93,11 @@ export function addManagementRoutes(server: FastifyInstance, deps: ManagementDep
         ...(await metadata.usage()),
         reviewBacklog: (await metadata.reviewBacklog()).length,
       }));
-      api.post("/gc", (request) => (dryRunOf(request) ? collector.preview() : collector.fullPass()));
+      api.post("/gc", (request) => {
+        // It looks at all that is stored before it answers.
+        allowForStore(request.raw);
+        return dryRunOf(request) ? collector.preview() : collector.fullPass();
+      });
       api.get("/gc", async () => {
         const report = collector.lastReport();
         if (!report) throw new CodedError("NOT_FOUND", "no full pass and no dry run since the start");
