@@ -77,7 +77,8 @@ export function createHttpClient({ url, authorization, ca, pinned = false }: Htt
       request.once("response", resolve).once("error", reject);
       request.setTimeout(IDLE_MS, () => request.destroy(new Error(`${origin.host} did not answer in time`)));
       // A stream may be a large blob, and the server's store slow.
-      if (body !== undefined && !(body instanceof Uint8Array)) request.once("finish", () => request.setTimeout(STORE_PATIENCE_MS));
+      if (body !== undefined && !(body instanceof Uint8Array))
+        request.once("finish", () => request.setTimeout(STORE_PATIENCE_MS));
       if (body === undefined || body instanceof Uint8Array) request.end(body);
       else pipeline(Readable.from(body), request).catch(reject);
       return promise;

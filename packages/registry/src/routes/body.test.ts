@@ -50,7 +50,7 @@ describe("a store that takes long over what it was sent", () => {
     servers.push({ close: () => agent.destroy() });
     expect(await put(url, 0, agent)).toBe(201);
     // The next one on the same connection is not given that time for its body.
-    await expect(put(url, STORE_MS, agent)).rejects.toThrow();
+    await expect(put(url, STORE_MS, agent)).rejects.toThrow("socket hang up");
   });
 
   it("nor the client of another replica", async () => {
