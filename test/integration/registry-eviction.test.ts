@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { metricOf } from "../support/metrics-text.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { mountSmallVolume } from "../support/small-volume.ts";
@@ -36,12 +37,8 @@ async function start(configuration: object): Promise<Scene> {
   };
 }
 
-async function pull(api: RegistryApi, name: string, image: Image): Promise<void> {
-  expect(await api.get(`${UPSTREAM_NAME}/${name}/manifests/v1`)).toEqual(image.manifest.bytes);
-  for (const { digest, bytes } of image.blobs) {
-    expect((await api.get(`${UPSTREAM_NAME}/${name}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
-}
+const pull = (api: RegistryApi, name: string, image: Image) =>
+  expectPullable(api, `${UPSTREAM_NAME}/${name}`, image, "v1");
 
 /** Pushed upstream as `<prefix>/<n>`. */
 async function publish(prefix: string, count: number, size: number): Promise<{ name: string; image: Image }[]> {

@@ -2,6 +2,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, runCommand, startRegistryProcess } from "../support/registry-process.ts";
 import { startS3Server } from "../support/s3-server.ts";
@@ -19,12 +20,7 @@ async function start(): Promise<void> {
   api = createRegistryApi(registry.url);
 }
 
-async function pull(repository: string, reference: string, { manifest, blobs }: Image): Promise<void> {
-  expect((await api.get(`${repository}/manifests/${reference}`)).equals(manifest.bytes)).toBe(true);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
-}
+const pull = (repository: string, reference: string, image: Image) => expectPullable(api, repository, image, reference);
 
 async function rebuild(...args: string[]): Promise<{ code: number | null; output: string }> {
   const file = join(registry.directory, "registry.yaml");

@@ -2,6 +2,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, runCommand, startRegistryProcess } from "../support/registry-process.ts";
 import { startS3Server } from "../support/s3-server.ts";
@@ -23,12 +24,7 @@ async function start(configuration: object = {}): Promise<void> {
   api = createRegistryApi(registry.url);
 }
 
-async function pull(repository: string, { manifest, blobs }: Image): Promise<void> {
-  expect((await api.get(`${repository}/manifests/${manifest.digest}`)).equals(manifest.bytes)).toBe(true);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${repository}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
-}
+const pull = (repository: string, image: Image) => expectPullable(api, repository, image);
 
 const fileOf = ({ digest }: Blob): string => join(registry.data, "blobs", ...digest.split(":"));
 

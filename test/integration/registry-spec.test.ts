@@ -5,8 +5,9 @@ import { createRegistryApi, errorOf, type RegistryApi } from "../support/registr
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import {
   blobOf,
-  type Document,
+  descriptorOf,
   digestOf,
+  documentOf,
   INDEX_TYPE,
   MANIFEST_TYPE,
   makeImage,
@@ -25,15 +26,6 @@ afterAll(() => registry.dispose());
 
 const DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json";
-
-const descriptorOf = (mediaType: string, { digest, bytes }: { digest: string; bytes: Buffer }) => ({
-  mediaType,
-  digest,
-  size: bytes.length,
-});
-function documentOf(mediaType: string, value: object): Document {
-  return { mediaType, ...blobOf(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...value }))) };
-}
 
 /** Until its bytes are gone. Asking the registry for them would keep them. */
 function collected(digest: string): Promise<void> {

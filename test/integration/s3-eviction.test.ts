@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { metricOf } from "../support/metrics-text.ts";
+import { expectPullable } from "../support/pullable.ts";
 import { createRegistryApi, type RegistryApi } from "../support/registry-api.ts";
 import { type RegistryProcess, startRegistryProcess } from "../support/registry-process.ts";
 import { type S3Server, startS3Server } from "../support/s3-server.ts";
@@ -41,12 +42,7 @@ async function objects(): Promise<Map<string, number>> {
   return new Map(names.map((name, index) => [`sha256:${name}`, sizes[index] ?? 0]));
 }
 
-async function pull(name: string, { manifest, blobs }: Image): Promise<void> {
-  expect(await api.get(`${UPSTREAM_NAME}/${name}/manifests/v1`)).toEqual(manifest.bytes);
-  for (const { digest, bytes } of blobs) {
-    expect((await api.get(`${UPSTREAM_NAME}/${name}/blobs/${digest}`)).equals(bytes)).toBe(true);
-  }
-}
+const pull = (name: string, image: Image) => expectPullable(api, `${UPSTREAM_NAME}/${name}`, image, "v1");
 
 describe("a quota for content in a bucket", () => {
   it("is honoured: evicted bytes leave the bucket, the newest and what was pushed stay", async () => {

@@ -23,11 +23,11 @@ export function randomBlob(size: number): Blob {
   return blobOf(randomBytes(size));
 }
 
-function documentOf(mediaType: string, value: object): Document {
+export function documentOf(mediaType: string, value: object): Document {
   return { mediaType, ...blobOf(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...value }))) };
 }
 
-function descriptorOf(mediaType: string, { bytes, digest }: Blob) {
+export function descriptorOf(mediaType: string, { bytes, digest }: Blob) {
   return { mediaType, digest, size: bytes.length };
 }
 

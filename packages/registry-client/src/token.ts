@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { parseJson } from "@cache-registry/core/json";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { createSingleFlight } from "@cache-registry/runtime/single-flight";
 import { z } from "zod";
@@ -159,7 +160,7 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
       // A 404 or 400 of the token service says nothing about the content.
       throw new UpstreamError(`its token service answered ${status}`, { kind: "unauthorized", registry, status });
     }
-    const answer = TokenAnswer.safeParse(parseJson(body));
+    const answer = TokenAnswer.safeParse(parseJson(body.toString("utf8")));
     const token = answer.data?.token ?? answer.data?.access_token;
     if (!answer.data || token === undefined) {
       throw new UpstreamError("its token service gave no token", { kind: "invalid", registry });
@@ -192,12 +193,4 @@ function credentialsRefused({ upstream, endpoint, demand }: TokenRequest, status
     ? `its token service refuses the credentials (${status})`
     : `its token service ${url?.host} is not among tokenHosts: asked without credentials it refuses (${status})`;
   return new UpstreamError(message, { kind: "unauthorized", registry, status, ofCredentials: true });
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,22 +1,11 @@
-import { connect } from "node:tls";
 import { expect, it } from "vitest";
 import { pod, waitUntil } from "../../../hack/stage/objects.ts";
 import type { Scene } from "../scene.ts";
+import { servedSerial } from "../served-certificate.ts";
 
 interface Secret {
   readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
   readonly data?: Readonly<Record<string, string>>;
-}
-
-/** Serial number of the certificate that the webhook serves now. */
-function serving(host: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port: 443, rejectUnauthorized: false }, () => {
-      resolve(socket.getPeerCertificate().serialNumber);
-      socket.destroy();
-    });
-    socket.once("error", reject);
-  });
 }
 
 export function certificate(scene: () => Scene): void {
@@ -50,7 +39,7 @@ export function certificate(scene: () => Scene): void {
       "-o",
       "jsonpath={.items[0].spec.volumes[*].secret.secretName}",
     ]);
-    const before = { serial: await serving(host), pods: await pods() };
+    const before = { serial: await servedSerial(host, 443), pods: await pods() };
     const secret = async () =>
       JSON.parse(await kubectl([...inNamespace, "get", "secret", volumes.trim(), "-o", "json"])) as Secret;
     const old = await secret();
@@ -66,7 +55,7 @@ export function certificate(scene: () => Scene): void {
     await kubectl([...inNamespace, "annotate", "--overwrite", "pods", ...selector, `e2e/look=${before.serial}`]);
     await waitUntil(
       "the new certificate to be served",
-      async () => ((await serving(host)) !== before.serial ? true : undefined),
+      async () => ((await servedSerial(host, 443)) !== before.serial ? true : undefined),
       {
         timeoutMs: 180_000,
         intervalMs: 1_000,

@@ -1,10 +1,10 @@
 import { X509Certificate } from "node:crypto";
-import { connect } from "node:tls";
 import { expect, it } from "vitest";
 import { waitUntil } from "../../../hack/stage/objects.ts";
 import { createConnectionSource } from "../../../packages/kube/src/kube-config.ts";
 import { createTransport } from "../../../packages/kube/src/transport.ts";
 import { log, type Scene } from "../scene.ts";
+import { servedSerial } from "../served-certificate.ts";
 
 /** A new authority is published for 10 s (a quarter of renewBefore) before anything is signed by it. */
 export const SHORT_LIVED = { duration: "30m", renewBefore: "40s", caDuration: "1h" };
@@ -12,17 +12,6 @@ export const SHORT_LIVED = { duration: "30m", renewBefore: "40s", caDuration: "1
 const WEBHOOK = "cache-registry-webhook";
 const TLS_SECRET = "cache-registry-webhook-tls";
 const CA_SECRET = "cache-registry-ca";
-
-/** Serial number of the certificate that a pod of the webhook serves now. */
-function serving(host: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port: 8443, rejectUnauthorized: false }, () => {
-      resolve(socket.getPeerCertificate().serialNumber);
-      socket.destroy();
-    });
-    socket.once("error", reject);
-  });
-}
 
 export function selfManaged(scene: () => Scene): void {
   const kubectl = (...args: string[]) => scene().stage.cluster.kubectl(args);
@@ -123,7 +112,7 @@ export function selfManaged(scene: () => Scene): void {
       await waitUntil(
         "the new certificate to be served by both",
         async () => {
-          const serials = await Promise.all(before.pods.map(({ status }) => serving(status.podIP)));
+          const serials = await Promise.all(before.pods.map(({ status }) => servedSerial(status.podIP, 8443)));
           return serials.every((serial) => serial === leaf.serialNumber) ? true : undefined;
         },
         { timeoutMs: 120_000 },

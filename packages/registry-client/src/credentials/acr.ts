@@ -1,9 +1,9 @@
+import { parseJson } from "@cache-registry/core/json";
 import { createAzureTokens } from "@cache-registry/runtime/cloud-identity/azure";
 import {
   type Environment,
   errorCodeOf,
   type Fetch,
-  parseJson,
   unusable,
 } from "@cache-registry/runtime/cloud-identity/cloud-request";
 import type { TokenSource } from "@cache-registry/runtime/cloud-identity/token-source";

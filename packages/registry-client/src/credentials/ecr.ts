@@ -1,9 +1,9 @@
+import { parseJson } from "@cache-registry/core/json";
 import { createAwsCredentials } from "@cache-registry/runtime/cloud-identity/aws-credentials";
 import { awsEndpoint, signRequest } from "@cache-registry/runtime/cloud-identity/aws-sts";
 import {
   type Environment,
   lifetimeOf,
-  parseJson,
   refusal,
   type SendCloudRequest,
   unusable,

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { parseJson } from "@cache-registry/core/json";
 import { createRenewed } from "@cache-registry/runtime/renewed";
 import { z } from "zod";
 import { basicIdentity, type Identity } from "./identity.ts";
@@ -97,14 +98,6 @@ function kill(pid: number | undefined): void {
     if (pid !== undefined) process.kill(-pid, "SIGKILL");
   } catch {
     // Gone already.
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { digestOfBytes } from "@cache-registry/core/verify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { localRepository } from "../content/repository.ts";
 import { openTestStores, type TestStores } from "../test-stores.ts";
+import { bodyOf } from "./test-body.ts";
 import { createUploadSessions, type UploadSessions } from "./upload-sessions.ts";
 
 const repository = localRepository("team/app");
@@ -16,13 +17,6 @@ beforeEach(async () => {
 });
 afterEach(() => stores.dispose());
 
-async function* bodyOf(...parts: (string | Promise<unknown> | Error)[]): AsyncGenerator<Uint8Array> {
-  for (const part of parts) {
-    if (part instanceof Error) throw part;
-    if (typeof part === "string") yield Buffer.from(part);
-    else await part;
-  }
-}
 const digest = digestOfBytes(Buffer.from("hello world"));
 
 async function sessionsThere(): Promise<string[]> {

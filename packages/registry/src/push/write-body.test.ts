@@ -1,6 +1,7 @@
 import { createVerifier, digestOfBytes } from "@cache-registry/core/verify";
 import type { BlobWriter } from "@cache-registry/storage/blob-store/blob-store";
 import { describe, expect, it } from "vitest";
+import { bodyOf } from "./test-body.ts";
 import { writeBody } from "./write-body.ts";
 
 /** Keeps what is written; `gate` holds a write up. */
@@ -29,13 +30,6 @@ function recorder(gate: () => Promise<void> = async () => {}) {
   return { writer, writes };
 }
 
-async function* bodyOf(...parts: (string | Promise<unknown> | Error)[]): AsyncGenerator<Uint8Array> {
-  for (const part of parts) {
-    if (part instanceof Error) throw part;
-    if (typeof part === "string") yield Buffer.from(part);
-    else await part;
-  }
-}
 const batchBytes = () => 4;
 
 describe("writeBody", () => {

@@ -1,3 +1,4 @@
+import { parseJson } from "@cache-registry/core/json";
 import { z } from "zod";
 import type { AwsCredentials } from "../cloud/aws-signature.ts";
 import type { Lasting } from "../renewed.ts";
@@ -7,7 +8,6 @@ import {
   type CloudRequest,
   type Environment,
   lifetimeOf,
-  parseJson,
   refusal,
   type SendCloudRequest,
   unusable,

@@ -61,14 +61,6 @@ export function formRequest(url: URL, fields: Readonly<Record<string, string>>):
   return { method: "POST", url, headers, body: new URLSearchParams(fields).toString() };
 }
 
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Error codes of AWS (`__type`, `<Code>`) and OAuth2 (`error`): words that are no secrets. */
 export function errorCodeOf(text: string): string | undefined {
   const json = /"(?:__type|error|code)"\s*:\s*"([A-Za-z0-9_.#]{1,100})"/.exec(text);

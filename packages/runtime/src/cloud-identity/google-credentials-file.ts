@@ -1,14 +1,7 @@
+import { parseJson } from "@cache-registry/core/json";
 import { z } from "zod";
 import { createSecretFile, type SecretFile } from "../secret.ts";
-import {
-  createCloudRequests,
-  type Environment,
-  type Fetch,
-  lifetimeOf,
-  parseJson,
-  refusal,
-  unusable,
-} from "./cloud-request.ts";
+import { createCloudRequests, type Environment, type Fetch, lifetimeOf, refusal, unusable } from "./cloud-request.ts";
 import { createGoogleMetadataTokens, createServiceAccountTokens } from "./google.ts";
 import { type ExternalAccount, externalAccountSchema, subjectTokenOf } from "./google-external-account.ts";
 import { requestToken } from "./token-request.ts";

@@ -1,6 +1,7 @@
+import { parseJson } from "@cache-registry/core/json";
 import { z } from "zod";
 import { createSecretFile } from "../secret.ts";
-import { createCloudRequests, parseJson, refusal, unusable } from "./cloud-request.ts";
+import { createCloudRequests, refusal, unusable } from "./cloud-request.ts";
 
 const format = z
   .union([

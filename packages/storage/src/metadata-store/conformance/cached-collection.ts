@@ -6,6 +6,7 @@ import {
   collect,
   digest,
   GRACE,
+  idOf,
   LOCAL,
   linkBlob,
   manifestRef,
@@ -15,8 +16,6 @@ import {
   rulesAt,
   UNUSED_FOR,
 } from "./fixtures.ts";
-
-const id = (name: string, repository = CACHED): string => `${repository.name}@${digest(name)}`;
 
 export function cachedCollectionConformance(open: OpenStore): void {
   let store: MetadataStore;
@@ -37,7 +36,7 @@ export function cachedCollectionConformance(open: OpenStore): void {
       await store.deleteTag(CACHED.name, "v1", 10_000);
       expect(await collect(store, rulesAt(10_000 + GRACE - 1))).toEqual([]);
       const removed = await collect(store, rulesAt(10_000 + GRACE));
-      expect(removed[0]).toBe(id("m"));
+      expect(removed[0]).toBe(idOf("m"));
       expect(removed.slice(1).sort()).toEqual([digest("m"), digest("config"), digest("layer")].sort());
       expect(await store.usage()).toEqual(NOTHING);
       expect(await store.hasRepository(CACHED.name)).toBe(false);
@@ -52,7 +51,7 @@ export function cachedCollectionConformance(open: OpenStore): void {
         now: 10_000,
       });
       const removed = await collect(store, rulesAt(10_000 + GRACE));
-      expect(removed.sort()).toEqual([id("old"), digest("old"), digest("old-layer")].sort());
+      expect(removed.sort()).toEqual([idOf("old"), digest("old"), digest("old-layer")].sort());
       expect(await store.isLinked(CACHED.name, digest("shared"))).toBe(true);
     });
 
@@ -69,9 +68,9 @@ export function cachedCollectionConformance(open: OpenStore): void {
       expect(await collect(store, rulesAt(50_000))).toEqual([]);
       await store.deleteTag(CACHED.name, "v1", 60_000);
       const removed = await collect(store, rulesAt(60_000 + GRACE));
-      expect(removed.slice(0, 1)).toEqual([id("index")]);
+      expect(removed.slice(0, 1)).toEqual([idOf("index")]);
       expect(new Set(removed)).toEqual(
-        new Set([id("index"), id("amd64"), digest("index"), digest("amd64"), digest("layer")]),
+        new Set([idOf("index"), idOf("amd64"), digest("index"), digest("amd64"), digest("layer")]),
       );
     });
 
@@ -81,10 +80,10 @@ export function cachedCollectionConformance(open: OpenStore): void {
       await putManifest(store, "one", { references: [manifestRef("child"), manifestRef("tagged")], tags: ["one"] });
       await putManifest(store, "two", { references: [manifestRef("child")], tags: ["two"] });
       await store.deleteTag(CACHED.name, "one", 10_000);
-      expect(await collect(store, rulesAt(20_000))).toEqual([id("one"), digest("one")]);
+      expect(await collect(store, rulesAt(20_000))).toEqual([idOf("one"), digest("one")]);
       await store.deleteTag(CACHED.name, "two", 30_000);
       expect(new Set(await collect(store, rulesAt(40_000)))).toEqual(
-        new Set([id("two"), id("child"), digest("two"), digest("child")]),
+        new Set([idOf("two"), idOf("child"), digest("two"), digest("child")]),
       );
       expect(await store.manifest(CACHED.name, digest("tagged"))).toBeDefined();
     });
@@ -94,9 +93,9 @@ export function cachedCollectionConformance(open: OpenStore): void {
       await putManifest(store, "index", { references: [manifestRef("child")], tags: ["v1"] });
       await store.deleteTag(CACHED.name, "v1", 10_000);
       await pulled("child", 10_500);
-      expect(await collect(store, rulesAt(11_000))).toEqual([id("index"), digest("index")]);
+      expect(await collect(store, rulesAt(11_000))).toEqual([idOf("index"), digest("index")]);
       expect(await store.reviewBacklog()).toEqual({ nextAt: 10_500 + UNUSED_FOR, length: 1 });
-      expect(await collect(store, rulesAt(10_500 + UNUSED_FOR))).toEqual([id("child"), digest("child")]);
+      expect(await collect(store, rulesAt(10_500 + UNUSED_FOR))).toEqual([idOf("child"), digest("child")]);
     });
 
     it("keeps what was pulled after it lost its tag, until nobody pulled it for long", async () => {
@@ -183,7 +182,7 @@ export function cachedCollectionConformance(open: OpenStore): void {
       expect(await review("m", 70_000)).toBe("kept");
       await store.releaseImage({ reference, owner: "b", target, now: 80_000 });
       expect(await collect(store, rulesAt(80_999))).toEqual([]);
-      expect(await collect(store, rulesAt(81_000))).toEqual([id("m"), digest("m")]);
+      expect(await collect(store, rulesAt(81_000))).toEqual([idOf("m"), digest("m")]);
     });
 
     it("is called off by a new owner", async () => {

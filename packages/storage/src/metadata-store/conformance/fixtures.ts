@@ -62,6 +62,9 @@ export function linkBlob(store: MetadataStore, name: string, repository = CACHED
   return store.linkBlob({ repository, digest: digest(name), size: 10, now });
 }
 
+/** A manifest as `collect` names it. */
+export const idOf = (name: string, repository = CACHED): string => `${repository.name}@${digest(name)}`;
+
 /** What the registry's collector does, until nothing is due at `rules.now`. Names what went, in order. */
 export async function collect(store: MetadataStore, rules: ReviewRules): Promise<string[]> {
   const removed: string[] = [];

@@ -6,14 +6,13 @@ import {
   collect,
   digest,
   GRACE,
+  idOf,
   LOCAL,
   linkBlob,
   type OpenStore,
   putManifest,
   rulesAt,
 } from "./fixtures.ts";
-
-const id = (name: string, repository = CACHED): string => `${repository.name}@${digest(name)}`;
 
 export function pushedCollectionConformance(open: OpenStore): void {
   let store: MetadataStore;
@@ -64,8 +63,8 @@ export function pushedCollectionConformance(open: OpenStore): void {
       expect(await review("signature", 50_000, { untaggedLocal: 0 }, LOCAL)).toBe("kept");
       await store.deleteManifest(LOCAL.name, digest("image"), 60_000);
       const removed = await collect(store, rulesAt(60_000 + GRACE));
-      expect(removed).toContain(id("signature", LOCAL));
-      expect(removed).toContain(id("signature-of-signature", LOCAL));
+      expect(removed).toContain(idOf("signature", LOCAL));
+      expect(removed).toContain(idOf("signature-of-signature", LOCAL));
       expect((await store.usage()).blobs).toBe(0);
     });
 

@@ -6,6 +6,7 @@ import {
   collect,
   digest,
   GRACE,
+  idOf,
   LOCAL,
   linkBlob,
   manifestRef,
@@ -15,8 +16,6 @@ import {
   sweepAll,
   UNUSED_FOR,
 } from "./fixtures.ts";
-
-const id = (name: string, repository = CACHED): string => `${repository.name}@${digest(name)}`;
 
 export function reviewQueueConformance(open: OpenStore): void {
   let store: MetadataStore;
@@ -138,7 +137,7 @@ export function reviewQueueConformance(open: OpenStore): void {
       await sweepAll(store, rulesAt(UNUSED_FOR));
       expect(await store.listTags(CACHED.name, { limit: 10 })).toEqual(["fresh", "owned", "pulled"]);
       expect(await store.listTags(LOCAL.name, { limit: 10 })).toEqual(["local"]);
-      expect(await collect(store, rulesAt(UNUSED_FOR + GRACE))).toContain(id("unused"));
+      expect(await collect(store, rulesAt(UNUSED_FOR + GRACE))).toContain(idOf("unused"));
     });
 
     it("ends at once on an empty store", async () => {
