@@ -27,6 +27,11 @@ export type Leases = {
   acquire(name: string): Promise<Acquired>;
   lookup(name: string): Promise<Lease | undefined>;
   list(prefix: string): Promise<Lease[]>;
+  /**
+   * The store was away for so long that leases ended although their holders live: one that is not there says nothing until
+   * they had the time to come back.
+   */
+  readonly doubtful: boolean;
   start(): Promise<void>;
   /** Gives everything back. */
   stop(): Promise<void>;
@@ -49,6 +54,7 @@ export function createLeases({ store, address, logger, ttl = TTL_MS, renewEvery 
   const own = new Map<string, Own>();
   const stopping = new AbortController();
   let membership: HeldLease | undefined;
+  let regainedAt = Number.NEGATIVE_INFINITY;
   let loop: Promise<void> = Promise.resolve();
 
   function isLost(held: Own): boolean {
@@ -101,7 +107,9 @@ export function createLeases({ store, address, logger, ttl = TTL_MS, renewEvery 
     if (membership && !membership.lost) return;
     const answer = await acquire(`${REPLICAS}${holder.id}`);
     // Still there from before an outage; it is gone in a moment.
-    if ("held" in answer) membership = answer.held;
+    if (!("held" in answer)) return;
+    if (membership) regainedAt = performance.now();
+    membership = answer.held;
   }
 
   async function beat(): Promise<void> {
@@ -121,6 +129,9 @@ export function createLeases({ store, address, logger, ttl = TTL_MS, renewEvery 
     acquire,
     lookup: (name) => store.lookup(name),
     list: (prefix) => store.list(prefix),
+    get doubtful() {
+      return membership?.lost === true || performance.now() - regainedAt < ttl;
+    },
     async start() {
       await store.start();
       // A store that is away is no reason not to start: what is held is served without it.

@@ -15,7 +15,7 @@ function sessionOwner(id: string): string | undefined {
 }
 
 export type UploadOwners = {
-  /** Undefined: this replica. @throws CodedError BLOB_UPLOAD_UNKNOWN when the owner is gone */
+  /** Undefined: this replica. @throws CodedError BLOB_UPLOAD_UNKNOWN when the owner is gone, UNAVAILABLE when nobody can say */
   ownerOf(id: string): Promise<Peer | undefined>;
   /** Before the id of each session that begins here. */
   readonly prefix: string;
@@ -23,18 +23,22 @@ export type UploadOwners = {
   readonly isElsewhere: (id: string) => Promise<boolean>;
 };
 
-export function createUploadOwners(leases: Leases): UploadOwners {
+export function createUploadOwners(leases: Pick<Leases, "id" | "lookup" | "doubtful">): UploadOwners {
   return {
     prefix: `${leases.id}-`,
     async isElsewhere(id) {
       const owner = sessionOwner(id);
       if (owner === undefined || owner === leases.id) return false;
-      return (await leases.lookup(`${REPLICAS}${owner}`)) !== undefined;
+      return (await leases.lookup(`${REPLICAS}${owner}`)) !== undefined || leases.doubtful;
     },
     async ownerOf(id) {
       const owner = sessionOwner(id);
       if (owner === undefined || owner === leases.id) return undefined;
       const lease = await leases.lookup(`${REPLICAS}${owner}`);
+      if (!lease && leases.doubtful) {
+        const message = "nobody can say yet which replica has this upload session";
+        throw new CodedError("UNAVAILABLE", message, { headers: { "retry-after": "1" } });
+      }
       if (!lease) throw new CodedError("BLOB_UPLOAD_UNKNOWN");
       return { id: owner, address: lease.address ?? "" };
     },
