@@ -3,10 +3,11 @@ import type { UpstreamTarget } from "@cache-registry/registry-client/target";
 import { isUpstreamError, type UpstreamError } from "@cache-registry/registry-client/upstream-error";
 import type { Logger } from "@cache-registry/runtime/logger";
 import { type Answer, type ContentRequest, isForUpstream } from "./answer.ts";
-import type { CachedAnswers, PassedBy } from "./cached-answer.ts";
+import type { CachedAnswers, PassedBy, PassedOver } from "./cached-answer.ts";
 import type { CircuitBreaker } from "./circuit-breaker.ts";
 import type { ProxyMetrics } from "./metrics.ts";
 import { createSilence } from "./silence.ts";
+import { isUntrusted } from "./untrusted.ts";
 import type { UpstreamAnswers } from "./upstream-answer.ts";
 
 export type Failover = {
@@ -66,7 +67,7 @@ export function createFailover({ cached, upstream, breaker, metrics, logger }: F
       if ("answer" in second) return second.answer;
       if (second.silent && isRefusal(error) && !request.target.byNamespace && silence.lasts())
         throw notNow(error, second.passedBy);
-      throw refusalOf(error, request, second.passedBy);
+      throw refusalOf(error, request, second);
     }
   }
 
@@ -95,8 +96,19 @@ function notNow({ registry, kind }: UpstreamError, cache: PassedBy): CodedError 
 }
 
 /** What the client is told when neither the cache nor the upstream has it. */
-function refusalOf(error: UpstreamError, { resource }: ToUpstream, cache: PassedBy): CodedError {
+function refusalOf(
+  error: UpstreamError,
+  { resource }: ToUpstream,
+  { passedBy: cache, silent }: PassedOver,
+): CodedError {
   const options = { cause: error, detail: { upstream: error.registry, kind: error.kind, cache } };
+  // Said as a refusal, the controllers give such pods their original image back, and the node asks as it was told to. Not
+  // while the cache is away: it may be the one that was told.
+  if (isUntrusted(error) && !silent) {
+    const hint =
+      "the node may know how to ask it; for the cache, say it in upstreams (tls.caFile, or an http:// endpoint)";
+    return new CodedError("DENIED", `${error.message}; ${hint}`, options);
+  }
   switch (error.kind) {
     case "not-found":
       return new CodedError(resource.kind === "blob" ? "BLOB_UNKNOWN" : "MANIFEST_UNKNOWN", error.message, options);
