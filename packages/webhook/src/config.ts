@@ -31,13 +31,28 @@ const ownerKind = z.string().regex(/^(?:none|[a-z0-9.-]+\/[A-Z][A-Za-z0-9]*)$/, 
   error: "expected <API group>/<Kind> such as apps/ReplicaSet, or none",
 });
 
+/** What the kubelet's credential providers of the clouds are asked for, as their documents configure them. */
+const NODE_CREDENTIALS = [
+  "*.dkr.ecr.*.amazonaws.com",
+  "*.dkr.ecr.*.amazonaws.com.cn",
+  "*.dkr.ecr-fips.*.amazonaws.com",
+  "*.dkr-ecr*.on.aws",
+  "*.dkr-ecr*.on.amazonwebservices.com.cn",
+  "*.azurecr.io",
+  "*.azurecr.cn",
+  "*.azurecr.us",
+  "*.pkg.dev",
+  "gcr.io",
+  "*.gcr.io",
+];
+
 const imagesSchema = section({
   allow: patterns([]).describe("Only these images are rewritten; empty: all"),
   deny: patterns([]).describe("These images are never rewritten"),
   public: patterns([]).describe(
     "Rewritten although their pod has pull secrets or their registry is in nodeCredentials",
   ),
-  nodeCredentials: patterns(["*.dkr.ecr.*.amazonaws.com", "*.azurecr.io", "*.pkg.dev", "gcr.io", "*.gcr.io"]).describe(
+  nodeCredentials: patterns(NODE_CREDENTIALS).describe(
     "Registries that nodes pull from with credentials of their own: left alone",
   ),
 });

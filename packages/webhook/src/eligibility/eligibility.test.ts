@@ -140,7 +140,14 @@ describe("imageEligibility", () => {
 
   it.each([
     "1.dkr.ecr.eu-west-1.amazonaws.com/a",
+    "1.dkr.ecr.cn-north-1.amazonaws.com.cn/a",
+    "1.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a",
+    "1.dkr-ecr.eu-west-1.on.aws/a",
+    "1.dkr-ecr-fips.us-east-1.on.aws/a",
+    "1.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn/a",
     "me.azurecr.io/a",
+    "me.azurecr.cn/a",
+    "me.azurecr.us/a",
     "europe-docker.pkg.dev/a/b",
     "gcr.io/a",
     "eu.gcr.io/a",
