@@ -1,15 +1,18 @@
 import { existsSync } from "node:fs";
+import { Agent } from "node:http";
 import type { RequestOptions } from "node:https";
 import { delimiter, join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
 
 type TlsOptions = Pick<RequestOptions, "ca" | "cert" | "key" | "passphrase" | "rejectUnauthorized" | "servername">;
 
-/** How to reach the API server and who we are. `fingerprint` changes with the TLS material. */
+/** How to reach the API server and who we are. `fingerprint` changes with the TLS material and the proxy. */
 export type Connection = {
   readonly server: URL;
   readonly tls: TlsOptions;
   readonly headers: Readonly<Record<string, string>>;
+  /** The way through the proxy that the kubeconfig names (`proxy-url`), if it does. */
+  readonly proxied?: Agent | undefined;
   readonly fingerprint: string;
 };
 
@@ -97,6 +100,7 @@ async function connect(config: KubeConfig): Promise<Connection> {
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name] = String(value).trim();
   if (options.auth) headers.Authorization = `Basic ${Buffer.from(options.auth).toString("base64")}`;
   const tls = { ca, cert, key, passphrase, rejectUnauthorized, servername };
-  const fingerprint = JSON.stringify([ca, cert, key]);
-  return { server: new URL(cluster.server), tls, headers, fingerprint };
+  const proxied = cluster.proxyUrl && options.agent instanceof Agent ? options.agent : undefined;
+  const fingerprint = JSON.stringify([ca, cert, key, cluster.proxyUrl]);
+  return { server: new URL(cluster.server), tls, headers, proxied, fingerprint };
 }

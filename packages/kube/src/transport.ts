@@ -55,10 +55,12 @@ export function createTransport(options: TransportOptions): Transport {
   function agentsFor(connection: Connection): Agents {
     if (agents?.fingerprint === connection.fingerprint) return agents;
     agents?.calls.destroy();
-    const create = (maxSockets: number): http.Agent =>
-      connection.server.protocol === "http:"
+    const create = (maxSockets: number): http.Agent => {
+      if (connection.proxied) return connection.proxied;
+      return connection.server.protocol === "http:"
         ? new http.Agent({ keepAlive: true, maxSockets })
         : new https.Agent({ ...connection.tls, keepAlive: true, maxSockets });
+    };
     agents = {
       fingerprint: connection.fingerprint,
       calls: create(IN_FLIGHT),
