@@ -13,7 +13,7 @@ import { z } from "zod";
 import { isImagePattern, isImagePrefix } from "./eligibility/image-pattern.ts";
 
 const PATTERN_HINT =
-  "a registry such as gcr.io or *.gcr.io, or registry/repository such as docker.io/library/*; * stands for any text";
+  "a registry such as gcr.io or *.gcr.io, or registry/repository such as docker.io/library/*, without a tag; * stands for any text";
 
 const PREFIX_HINT = "a registry such as ghcr.io, or one with the beginning of repositories such as ghcr.io/team";
 

@@ -18,6 +18,9 @@ describe("a pattern", () => {
     ["harbor.local:5000", "harbor.local:5000/a"],
     ["harbor.local:*", "harbor.local:5000/a"],
     ["harbor:5000", "harbor:5000/a"],
+    ["*:5000", "harbor.local:5000/a"],
+    ["docker.io/*", "nginx"],
+    ["docker.io/*nginx", "nginx"],
     ["docker.io", "nginx"],
     ["index.docker.io", "nginx"],
     ["docker.io/library/*", "nginx:1"],
@@ -58,6 +61,14 @@ describe("a pattern", () => {
     "ghcr.io//a",
     "ghcr.io/a b",
     "ghcr.io/a@sha256:1",
+    "nginx:1.27",
+    "docker.io/library/nginx:1.27",
+    "docker.io/library/nginx:*",
+    "*/nginx:latest",
+    "*:1.27",
+    "docker.io/nginx",
+    "index.docker.io/nginx",
+    "ghcr.io:http",
   ])("such as %j, which could never match, is refused", (pattern) => {
     expect(isImagePattern(pattern)).toBe(false);
   });

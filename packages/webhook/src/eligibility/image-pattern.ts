@@ -1,4 +1,9 @@
-import { type ImageReference, looksLikeRegistry, normalizeRegistry } from "@cache-registry/core/image-reference";
+import {
+  DOCKER_HUB,
+  type ImageReference,
+  looksLikeRegistry,
+  normalizeRegistry,
+} from "@cache-registry/core/image-reference";
 import { isRepositoryName } from "@cache-registry/core/repository-name";
 
 /**
@@ -8,10 +13,19 @@ import { isRepositoryName } from "@cache-registry/core/repository-name";
  */
 export type ImageMatcher = (reference: ImageReference) => boolean;
 
-/** False for what could never match, such as `nginx` (to be written `docker.io/library/nginx`). */
+/** A `:` in a registry begins a port; elsewhere it would begin a tag. */
+const PORT = /^[^:]*(?::[\d*]+)?$/;
+
+/**
+ * False for what could never match, such as `nginx` and `docker.io/nginx` (to be written `docker.io/library/nginx`), or
+ * anything with a tag: whoever denies an image must not believe that it is denied.
+ */
 export function isImagePattern(pattern: string): boolean {
   const [host = "", ...path] = pattern.split("/");
-  if (/[\s@]/.test(pattern) || path.includes("")) return false;
+  if (/[\s@]/.test(pattern) || path.includes("") || path.join().includes(":")) return false;
+  if (!PORT.test(host)) return false;
+  const [only = ""] = path;
+  if (path.length === 1 && !only.includes("*") && normalizeRegistry(host) === DOCKER_HUB) return false;
   return host.includes("*") || looksLikeRegistry(host);
 }
 
