@@ -189,6 +189,8 @@ describe("after helm uninstall", () => {
     await client.create(PODS, cachedPod("bare", ["ghcr.io/team/app"]));
     const { code, output } = await restore();
     expect([code, output]).toEqual([2, expect.stringContaining("release blue is installed")]);
+    // Whoever deleted the namespace has no release any more that Helm could uninstall.
+    expect(output).toContain("kubectl delete mutatingwebhookconfiguration blue-cache-registry-webhook");
     expect(await imagesOf("bare")).toEqual(["localhost:7439/ghcr.io/team/app"]);
   });
 });

@@ -52,11 +52,9 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
   if (uninstalling && !dryRun) {
     for (const name of await deleteWebhooks(client, release)) say(`deleted MutatingWebhookConfiguration/${name}`);
     await sleep(IN_FLIGHT, signal);
-  } else if (!dryRun && (await webhookConfigurations(client, release)).length > 0) {
-    throw new ConfigError(
-      [`release ${release} is installed, and its webhook would rewrite every pod again: helm uninstall it first`],
-      "the cluster",
-    );
+  } else if (!dryRun) {
+    const [webhook] = await webhookConfigurations(client, release);
+    if (webhook !== undefined) throw new ConfigError([stillThere(release, webhook)], "the cluster");
   }
   if (other !== undefined) say(`release ${other} rewrites pods to ${wishes.endpoint}, too: they are left to it`);
   else if (!(await restoreAllPods(client, wishes, signal))) return EXIT_REMAINING;
@@ -64,6 +62,12 @@ async function restore(client: KubeClient, wishes: Wishes, signal: AbortSignal):
   // One time for all of it: whoever uninstalls gives Helm a longer one.
   const timeout = Math.max(0, wishes.timeout - (performance.now() - began));
   return removeTheRest(client, { ...wishes, timeout }, signal);
+}
+
+/** With its namespace a release goes that Helm could uninstall, and the webhook stays. */
+function stillThere(release: string, webhook: string): string {
+  const why = `release ${release} is installed, and its webhook would rewrite every pod again: helm uninstall it first`;
+  return `${why}, or, where its namespace was deleted, kubectl delete mutatingwebhookconfiguration ${webhook}`;
 }
 
 /** @returns whether none names the cache any more */
