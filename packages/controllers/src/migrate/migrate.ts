@@ -16,6 +16,7 @@ import {
   STATEFUL_SETS,
 } from "@cache-registry/kube/resource";
 import type { MutatingWebhookConfiguration } from "@cache-registry/kube/workloads";
+import { ConfigError } from "@cache-registry/runtime/config";
 import { convertRecord } from "./old-record.ts";
 import type { OldRecord, Predecessor } from "./predecessors.ts";
 
@@ -87,7 +88,7 @@ async function takeRecords(
   return { records, created, refused };
 }
 
-/** False when there is one already. */
+/** False when there is one already. @throws ConfigError where nobody has defined the kind */
 async function create(
   client: KubeClient,
   spec: { sourceImage: string; retain?: boolean | undefined },
@@ -99,6 +100,8 @@ async function create(
     return true;
   } catch (error) {
     if (isConflict(error)) return false;
+    if (isNotFound(error))
+      throw new ConfigError(["it has no CachedImages: install cache-registry first"], "the cluster");
     throw error;
   }
 }
