@@ -17,6 +17,8 @@ describe("isRefusal", () => {
     `reading manifest 1 in ${CACHED}: unauthorized: authentication required`,
     `reading manifest 1 in ${CACHED}: denied: requested access to the resource is denied`,
     `reading manifest 1 in ${CACHED}: manifest unknown`,
+    `copying system image from manifest list: Source image rejected: Running image docker://${CACHED} is rejected by policy.`,
+    `image pull failed for ${CACHED} because the signature validation failed: Source image rejected: A signature was required, but no signature exists`,
   ])("%s", (message) => {
     expect(isRefusal(message)).toBe(true);
   });
@@ -47,7 +49,11 @@ describe("refusedPulls", () => {
     return { metadata: { name: "web", uid: "u-1" }, spec: { containers, ...more }, status: status ?? {} };
   }
 
-  it.each(["ErrImagePull", "ImagePullBackOff"])("finds a container that waits with %s, and its original", (reason) => {
+  it.each([
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "SignatureValidationFailed",
+  ])("finds a container that waits with %s, and its original", (reason) => {
     expect(refusedPulls(pod(CACHED, { containerStatuses: [waiting("main", reason)] }), names)).toEqual([
       {
         podUid: "u-1",

@@ -19,7 +19,7 @@ export type RefusedPull = {
 };
 
 const NONE: readonly RefusedPull[] = [];
-const WAITING = new Set(["ErrImagePull", "ImagePullBackOff"]);
+const WAITING = new Set(["ErrImagePull", "ImagePullBackOff", "SignatureValidationFailed"]);
 
 /**
  * Answers that another try through the cache will not change: no (401, 403, and what registries and runtimes say with
@@ -31,6 +31,8 @@ const REFUSED = [
   /unauthorized:|authentication required|authorization failed|insufficient_scope|no basic auth credentials/i,
   /access (?:to the resource is )?denied|(?<!permission )denied:/i,
   /: not found\b|code = NotFound|manifest unknown|name unknown|repository does not exist/i,
+  // CRI-O's policy.json goes by the name of the image, and may refuse all but some registries.
+  /source image rejected|rejected by policy|signature validation failed/i,
 ];
 
 export function isRefusal(message: string): boolean {
