@@ -17,6 +17,7 @@ describe("isRefusal", () => {
     `reading manifest 1 in ${CACHED}: unauthorized: authentication required`,
     `reading manifest 1 in ${CACHED}: denied: requested access to the resource is denied`,
     `reading manifest 1 in ${CACHED}: manifest unknown`,
+    `initializing source docker://${CACHED}: pinging container registry localhost:7439: Get "https://localhost:7439/v2/": http: server gave HTTP response to HTTPS client`,
     `copying system image from manifest list: Source image rejected: Running image docker://${CACHED} is rejected by policy.`,
     `image pull failed for ${CACHED} because the signature validation failed: Source image rejected: A signature was required, but no signature exists`,
   ])("%s", (message) => {

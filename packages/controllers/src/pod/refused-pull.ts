@@ -33,6 +33,8 @@ const REFUSED = [
   /: not found\b|code = NotFound|manifest unknown|name unknown|repository does not exist/i,
   // CRI-O's policy.json goes by the name of the image, and may refuse all but some registries.
   /source image rejected|rejected by policy|signature validation failed/i,
+  // CRI-O asks localhost by HTTPS, too, unless its registries.conf says otherwise.
+  /server gave HTTP response to HTTPS client/i,
 ];
 
 export function isRefusal(message: string): boolean {
