@@ -62,6 +62,22 @@ export async function openFileWriter(target: Target): Promise<BlobWriter> {
     if (committed === undefined && target.kind === "ingest") await rm(target.path, { force: true });
   }
 
+  /**
+   * A failure is told once (fsync(2)): what could not be written counts as written from then on, and the next attempt would
+   * succeed without it. So nothing of an upload is kept; what dies with its writer may still be read by those who do.
+   */
+  async function sync(): Promise<void> {
+    try {
+      await file.datasync();
+    } catch (error) {
+      if (target.kind === "upload") {
+        size = 0;
+        await file.truncate(0).catch(() => {});
+      }
+      throw error;
+    }
+  }
+
   return {
     get size() {
       return size;
@@ -86,7 +102,7 @@ export async function openFileWriter(target: Target): Promise<BlobWriter> {
       if (committed !== undefined) throw new Error(`already committed as ${committed}`);
       const { path, syncFolder } = target.destination(digest);
       try {
-        await file.datasync();
+        await sync();
         await rename(target.path, path);
         committed = digest;
         await syncFolder();

@@ -3,7 +3,7 @@ import { lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm, symlink, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hexOf } from "@cache-registry/core/digest";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { BlobMissingError, type BlobStore } from "./blob-store.ts";
 import { content, listAll, readBlob, sha256, writeBlob } from "./conformance/fixtures.ts";
 import { sharedBlobStoreConformance } from "./conformance/sharing.ts";
@@ -41,6 +41,39 @@ sharedBlobStoreConformance("filesystem", async (replica, anew) => {
   const store = createFilesystemBlobStore({ path: shared, replica });
   await store.start();
   return store;
+});
+
+describe("a disk that loses what it was given", () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it("is told once, so that nothing of it counts as written at the next attempt", async () => {
+    const path = await newFolder();
+    const store = await openAt(path);
+    const bytes = content(10_000);
+    const first = await store.openUpload("session");
+    await first.write(bytes);
+    const handle = await open(join(path, "uploads", "session"));
+    const prototype = Object.getPrototypeOf(handle) as typeof handle;
+    await handle.close();
+    // As the kernel does it: the error comes with the first call, and is forgotten.
+    vi.spyOn(prototype, "datasync").mockRejectedValueOnce(Object.assign(new Error("EIO"), { code: "EIO" }));
+    await expect(first.commit(sha256(bytes))).rejects.toThrow("EIO");
+    await first.close();
+    const again = await store.openUpload("session");
+    expect([first.size, again.size]).toEqual([0, 0]);
+    await again.write(bytes);
+    await again.commit(sha256(bytes));
+    await again.close();
+    expect(await readBlob(store, sha256(bytes))).toEqual(bytes);
+    // Clients that read a fetch while it comes have a right to its bytes.
+    const ingest = await store.create();
+    await ingest.write(bytes);
+    vi.spyOn(prototype, "datasync").mockRejectedValueOnce(Object.assign(new Error("EIO"), { code: "EIO" }));
+    await expect(ingest.commit(sha256(bytes))).rejects.toThrow("EIO");
+    expect(await ingest.readAt(Buffer.alloc(20_000), 0)).toBe(bytes.length);
+    await ingest.close();
+    await store.close();
+  });
 });
 
 describe("filesystem blob store of many replicas", () => {
