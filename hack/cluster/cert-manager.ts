@@ -25,6 +25,6 @@ export async function startCertManager(cluster: Cluster, { log }: { log: (line: 
   const args = [`--kubeconfig=${cluster.kubeconfig}`, `--health-address=${health}`];
   const started = cluster.startProcess({ name: "cert-manager", program: requireTool(tools, "cert-manager"), args });
   const healthy = async () => (await fetch(`http://${health}/healthz`)).ok;
-  await waitFor(healthy, { what: "cert-manager running", components: [started], timeoutMs: 30_000 });
+  await waitFor(healthy, { what: "cert-manager running", components: [started], timeoutMs: 90_000 });
   return started;
 }

@@ -76,14 +76,14 @@ it("the process makes the registry's certificate, and trusts it as soon as the r
     output += String(chunk);
   });
 
-  const { certificate, key } = await eventually(() => heldCertificate(client), 30_000);
+  const { certificate, key } = await eventually(() => heldCertificate(client));
   const asked: string[] = [];
   registry = createServer({ cert: certificate, key }, (request, response) => {
     asked.push(`${request.method} ${request.url}`);
     response.end(JSON.stringify({ startedAt: "1", images: [] }));
   });
   await new Promise<void>((resolve) => registry?.listen(port, "localhost", resolve));
-  await eventually(() => expect(asked).toContain("GET /api/v1/stats"), 20_000);
+  await eventually(() => expect(asked).toContain("GET /api/v1/stats"));
 
   const management = /"url":"(http:\/\/127\.0\.0\.1:\d+)"/.exec(output)?.[1];
   const metrics = await (await fetch(`${management}/metrics`)).text();

@@ -148,7 +148,7 @@ describe("certificates of our own making, on a real API server, with the rights 
         clientConfig: { ...webhook.clientConfig, caBundle },
       }));
       await admin.update(MUTATING_WEBHOOK_CONFIGURATIONS, { ...current, webhooks });
-      await eventually(consistent, 5_000);
+      await eventually(consistent, 15_000);
     }
     const { webhooks } = await admin.get(MUTATING_WEBHOOK_CONFIGURATIONS, { name: WEBHOOK });
     expect(webhooks?.[0]).toMatchObject({ timeoutSeconds: 7, failurePolicy: "Fail" });
@@ -172,7 +172,7 @@ describe("certificates of our own making, on a real API server, with the rights 
     }
     expect(undone).toBeGreaterThan(1);
     expect((await writtenBundles(metrics)) - before).toBeLessThanOrEqual(5);
-    await eventually(consistent, 5_000);
+    await eventually(consistent, 15_000);
   });
 
   it("is not undone by whoever applies the configuration without a caBundle, as helm upgrade does", async () => {

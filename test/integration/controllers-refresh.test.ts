@@ -107,7 +107,7 @@ it("says that an image is stale, and why, when its tag is deleted upstream; and 
   // A failure is remembered for 10 s.
   await eventually(async () => {
     expect((await recordOf(client, nameOf("team/deleted:1"))).status?.phase).toBe("Ready");
-  }, 25_000);
+  });
 });
 
 it("warms the platforms of the nodes, also those of nodes that come later", async () => {

@@ -95,7 +95,7 @@ async function startReplica(name: string): Promise<Replica> {
     const match = /"url":"http:\/\/127\.0\.0\.1:(\d+)"/.exec(output);
     if (!match) throw new Error(`not listening yet: ${output}`);
     return Number(match[1]);
-  }, 20_000);
+  });
   const replica = { name, process: child, port };
   replicas.push(replica);
   return replica;

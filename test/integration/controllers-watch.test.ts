@@ -108,7 +108,7 @@ describe("watches", () => {
     await eventually(() => expect(started.watches.pods.size).toBe(1));
     server.freeze();
     try {
-      await eventually(async () => expect(await restarts(started.metrics, "stalled")).toBeGreaterThan(0), 10_000);
+      await eventually(async () => expect(await restarts(started.metrics, "stalled")).toBeGreaterThan(0));
       await sleep(1_000);
     } finally {
       server.thaw();
@@ -140,7 +140,7 @@ describe("the controllers", () => {
       await eventually(() => expect(registry.images.size).toBe(1));
       await client.delete(PODS, { namespace: "default", name: "web" });
       await server.restart();
-      await eventually(async () => expect(await exists(client, "docker.io/library/nginx:1.27")).toBe(false), 30_000);
+      await eventually(async () => expect(await exists(client, "docker.io/library/nginx:1.27")).toBe(false));
       await eventually(() => expect(registry.images.size).toBe(0));
     } finally {
       await running.stop();

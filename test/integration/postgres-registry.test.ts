@@ -115,7 +115,7 @@ describe("a registry on PostgreSQL", () => {
     );
     const wanted = [...kept.values()].flatMap(({ manifest, blobs }) => [manifest, ...blobs]);
     const expected = [...new Set(wanted.map(({ digest }) => digest.slice("sha256:".length)))].sort();
-    await eventually(async () => expect((await onDisk()).sort()).toEqual(expected), 30_000);
+    await eventually(async () => expect((await onDisk()).sort()).toEqual(expected));
     for (const [name, image] of kept) {
       const [repository = "", tag = ""] = name.split(" ");
       await expectPullable(api, repository, image, tag);
@@ -153,7 +153,7 @@ describe("a registry on PostgreSQL", () => {
         expect([ready.status, await ready.text()]).toEqual([200, expect.stringContaining("[!] metadata store")]);
       });
       await end();
-      await eventually(() => api.pushImage("team/known", "v2", image), 10_000);
+      await eventually(() => api.pushImage("team/known", "v2", image));
       await expectPullable(api, "team/known", image, "v2");
       expect((await api.request("DELETE", "team/known/manifests/v2")).status).toBe(202);
     }

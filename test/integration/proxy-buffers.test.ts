@@ -83,7 +83,7 @@ beforeEach(async () => {
   });
   while ((await fetch(`http://127.0.0.1:${management}/readyz`).catch(() => undefined))?.status !== 200)
     await sleep(100);
-}, 20_000);
+});
 
 afterEach(async () => {
   if (child.exitCode === null) child.kill("SIGKILL");
@@ -108,4 +108,4 @@ it("large blobs pass through in little memory", async () => {
   const exit = once(child, "exit");
   child.kill("SIGTERM");
   expect(await exit).toEqual([0, null]);
-}, 60_000);
+});

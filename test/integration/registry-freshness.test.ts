@@ -155,8 +155,8 @@ describe("what is not held", () => {
     for (let time = 0; time < 5; time += 1) expect((await api.request("GET", path)).status).toBe(404);
     expect(upstream.requests).toHaveLength(1);
     upstream.answer(serving(makeImage()));
-    await eventually(async () => expect((await api.request("GET", path)).status).toBe(200), 12_000);
-  }, 20_000);
+    await eventually(async () => expect((await api.request("GET", path)).status).toBe(200), 15_000);
+  });
 });
 
 describe("PUT /api/v1/images/<reference> with refresh", () => {

@@ -103,7 +103,7 @@ describe("SIGTERM", () => {
     registry.terminate();
     await eventually(async () => {
       await expect(download(`${registry.url}/v2/`)).rejects.toThrow("ECONNREFUSED");
-    }, 3_000);
+    });
     expect(await downloading).toMatchObject({ digest: blob.digest, cut: false });
     expect((await uploading).status).toBe(201);
     expect(await registry.exited).toBe(0);

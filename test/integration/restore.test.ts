@@ -177,7 +177,7 @@ describe("after helm uninstall", () => {
 
     const waiting = restore("--timeout", "60s", "--keep-records");
     await budget(1);
-    await eventually(async () => expect(await podNames()).toEqual(["job"]), 15_000);
+    await eventually(async () => expect(await podNames()).toEqual(["job"]));
     await report("job", { phase: "Succeeded" });
     expect((await waiting).code).toBe(0);
     expect((await client.list(SERVICES, { namespace: NAMESPACE })).items).toEqual([]);
@@ -217,7 +217,7 @@ describe("in mode mirror", () => {
         { name: "hosts-toml", env: [{ name: "CREG_HOSTSTOML__ENABLED", value: "false" }] },
       ]);
       return now;
-    }, 20_000);
+    });
     // As the controller of DaemonSets reports a rollout: first one of two nodes, then both.
     for (const updatedNumberScheduled of [1, 2]) {
       const counts = { desiredNumberScheduled: 2, currentNumberScheduled: 2, numberMisscheduled: 0, numberReady: 2 };

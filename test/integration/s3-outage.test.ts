@@ -101,7 +101,7 @@ describe("a registry whose object store is away", () => {
     } finally {
       await s3.start();
     }
-    await eventually(async () => expect(await readdir(join(registry.data, "spool", "ingest"))).toEqual([]), 20_000);
+    await eventually(async () => expect(await readdir(join(registry.data, "spool", "ingest"))).toEqual([]));
     await expectPullable(api, name, image);
   });
 

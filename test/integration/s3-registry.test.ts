@@ -187,6 +187,7 @@ describe("a registry on S3 that is killed", () => {
     const images: Image[] = [];
     for (let round = 0; round < 4; round += 1) {
       let going = true;
+      const before = images.length;
       const pushOn = async (): Promise<void> => {
         while (going) {
           const image = makeImage([100_000, 18 * MiB]);
@@ -203,7 +204,8 @@ describe("a registry on S3 that is killed", () => {
         }
       };
       const pushing = Promise.all([pushOn(), pushOn()]);
-      await pause(700 + Math.random() * 600);
+      await eventually(() => expect(images.length).toBeGreaterThan(before));
+      await pause(Math.random() * 600);
       await registry.kill();
       going = false;
       await pushing;
@@ -215,7 +217,6 @@ describe("a registry on S3 that is killed", () => {
       }
       for (const image of images.slice(-2)) await expectPullable(api, "crash/push", image);
     }
-    expect(images.length).toBeGreaterThan(0);
     await expectStoreIntact();
     // Neither half-sent parts nor upload sessions that nobody continues stay.
     const query = `uploads=`;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,7 +60,7 @@ export async function startApiServer(): Promise<ApiServer> {
       "--service-account-issuer=https://kubernetes.default.svc",
     ]);
   let server = startServer();
-  await ready(apiPort, token, server);
+  await ready({ dir, port: apiPort, token }, server);
   return {
     kubeconfig,
     limitedKubeconfig,
@@ -70,7 +70,7 @@ export async function startApiServer(): Promise<ApiServer> {
     async restart() {
       await end(server);
       server = startServer();
-      await ready(apiPort, token, server);
+      await ready({ dir, port: apiPort, token }, server);
     },
     async stop() {
       await end(server);
@@ -80,6 +80,7 @@ export async function startApiServer(): Promise<ApiServer> {
   };
 }
 
+type Address = { readonly dir: string; readonly port: number; readonly token: string };
 type Kubeconfigs = { readonly kubeconfig: string; readonly limitedKubeconfig: string };
 
 async function writeFiles(dir: string, token: string, port: number): Promise<Kubeconfigs> {
@@ -123,21 +124,32 @@ async function end(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function ready(port: number, token: string, server: ChildProcess): Promise<void> {
-  const deadline = Date.now() + 60_000;
+/** Much more than it takes, also on a machine that does three other things. */
+const READY_TIMEOUT = 120_000;
+
+async function endOf(dir: string, log: string): Promise<string> {
+  const text = await readFile(join(dir, log), "utf8").catch(() => "");
+  return text.trimEnd().split("\n").slice(-8).join("\n");
+}
+
+async function ready({ dir, port, token }: Address, server: ChildProcess): Promise<void> {
+  const deadline = Date.now() + READY_TIMEOUT;
   while (Date.now() < deadline) {
-    if (server.exitCode !== null) throw new Error(`kube-apiserver ended with ${server.exitCode}`);
+    if (server.exitCode !== null) {
+      throw new Error(`kube-apiserver ended with ${server.exitCode}:\n${await endOf(dir, "kube-apiserver.log")}`);
+    }
     if ((await statusOf(port, token)) === 200) return;
     await sleep(200);
   }
-  throw new Error("kube-apiserver was not ready after 60 s");
+  const logs = [await endOf(dir, "etcd.log"), await endOf(dir, "kube-apiserver.log")];
+  throw new Error(`kube-apiserver was not ready after ${READY_TIMEOUT} ms:\n${logs.join("\n")}`);
 }
 
 function statusOf(port: number, token: string): Promise<number | undefined> {
   return new Promise((resolve) => {
     const headers = { authorization: `Bearer ${token}` };
     const options = { host: "127.0.0.1", port, path: "/readyz", rejectUnauthorized: false, headers, agent: false };
-    const asking = request({ ...options, timeout: 2_000 }, (response) => {
+    const asking = request({ ...options, timeout: 10_000 }, (response) => {
       response.resume();
       resolve(response.statusCode);
     });

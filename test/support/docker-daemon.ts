@@ -51,7 +51,7 @@ export async function startDockerDaemon({ mirror }: { mirror?: string } = {}): P
     await rm(directory, { recursive: true, force: true });
   };
   try {
-    await eventually(() => docker("version", "--format", "{{.Server.Version}}"), 60_000);
+    await eventually(() => docker("version", "--format", "{{.Server.Version}}"), 90_000);
   } catch (error) {
     const output = await readFile(log, "utf8").catch(() => "");
     await stop();

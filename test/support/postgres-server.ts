@@ -82,7 +82,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
   const urlOf = (database: string) => `postgres://tests:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
 
   async function query<Row extends pg.QueryResultRow>(url: string, text: string, values?: unknown[]): Promise<Row[]> {
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 30_000 });
     client.on("error", () => {});
     await client.connect();
     try {
@@ -145,7 +145,7 @@ export async function startPostgresServer(): Promise<PostgresServer> {
     });
     for (const stream of [started.stdout, started.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
     child = started;
-    for (const deadline = Date.now() + 30_000; ; ) {
+    for (const deadline = Date.now() + 90_000; ; ) {
       try {
         await query(urlOf("postgres"), "SELECT 1");
         return;
@@ -164,8 +164,8 @@ export async function startPostgresServer(): Promise<PostgresServer> {
         await startOnce();
         return;
       } catch (error) {
-        if (attempt === 5) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        if (attempt === 20 || child?.exitCode === null) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500));
       }
     }
   }

@@ -1,3 +1,4 @@
+import { lastWords } from "./process-output.ts";
 import type { Blob, Document, Image, Index } from "./test-content.ts";
 
 type RequestOptions = {
@@ -31,17 +32,24 @@ export function createRegistryApi(base: string, headers: Readonly<Record<string,
     } as RequestInit);
   }
 
+  /** For what has to go well: says what the registry wrote when there was no answer at all. */
+  async function ask(method: string, path: string, options?: RequestOptions): Promise<Response> {
+    return request(method, path, options).catch((cause: unknown) => {
+      throw new Error(`${method} ${path}: ${String(cause)}${lastWords(base)}`, { cause });
+    });
+  }
+
   async function expectStatus(response: Response, status: number): Promise<Response> {
     if (response.status === status) return response;
-    throw new Error(`${response.url} answered ${response.status}: ${await response.text()}`);
+    throw new Error(`${response.url} answered ${response.status}: ${await response.text()}${lastWords(base)}`);
   }
 
   async function pushBlob(repository: string, { bytes, digest }: Blob): Promise<void> {
-    const begun = await expectStatus(await request("POST", `${repository}/blobs/uploads/`), 202);
+    const begun = await expectStatus(await ask("POST", `${repository}/blobs/uploads/`), 202);
     const location = new URL(begun.headers.get("location") ?? "", base);
     location.searchParams.set("digest", digest);
     const type = { "content-type": "application/octet-stream" };
-    await expectStatus(await request("PUT", location.href, { body: bytes, headers: type }), 201);
+    await expectStatus(await ask("PUT", location.href, { body: bytes, headers: type }), 201);
   }
 
   function putManifest(repository: string, reference: string, { mediaType, bytes }: Document): Promise<Response> {
@@ -64,7 +72,7 @@ export function createRegistryApi(base: string, headers: Readonly<Record<string,
     putManifest,
     pushImage,
     async get(path, options) {
-      const response = await expectStatus(await request("GET", path, options), 200);
+      const response = await expectStatus(await ask("GET", path, options), 200);
       return Buffer.from(await response.arrayBuffer());
     },
   };

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { freePort } from "../../hack/cluster/free-port.ts";
+import { noteOutput } from "./process-output.ts";
 
 const CLI = new URL("../../packages/cli/src/main.ts", import.meta.url).pathname;
 
@@ -56,22 +57,31 @@ export function runCommand(args: readonly string[], options: { cwd: string; env?
   return { child, exited, output: () => Buffer.concat(chunks).toString("utf8") };
 }
 
+/** Much more than a start takes, also on a machine that does three other things. */
+const START_TIMEOUT = 90_000;
+
 export type Probe = "readyz" | "livez";
 
 /** Waits until the probe says so. @throws Error with the output when the process ends first or takes too long */
 export async function whenReady(command: RunningCommand, management: string, probe: Probe = "readyz"): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + START_TIMEOUT;
   let code: number | null | undefined;
+  let said = "nothing";
   void command.exited.then((exit) => {
     code = exit;
   });
   while (Date.now() < deadline) {
-    if (code !== undefined) throw new Error(`the registry ended with ${code}:\n${command.output()}`);
-    const answer = await fetch(`${management}/${probe}`).catch(() => undefined);
-    if (answer?.ok) return;
+    if (code !== undefined) throw new Error(`the process ended with ${code}:\n${command.output()}`);
+    try {
+      const answer = await fetch(`${management}/${probe}`, { signal: AbortSignal.timeout(10_000) });
+      if (answer.ok) return;
+      said = await answer.text();
+    } catch (error) {
+      said = String(error instanceof Error ? (error.cause ?? error) : error);
+    }
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
-  throw new Error(`the registry is not ready:\n${command.output()}`);
+  throw new Error(`${management}/${probe} says ${said}:\n${command.output()}`);
 }
 
 /** The registry as its users run it: a process of its own, on free ports of 127.0.0.1, in a temporary folder. */
@@ -99,10 +109,19 @@ export async function startRegistryProcess(
   await writeFile(file, stringify(complete));
   const management = `http://127.0.0.1:${managementPort}`;
   let command = runCommand(["registry", "--config", file], { cwd: directory, env });
-  await whenReady(command, management);
+  const url = `http://127.0.0.1:${port}`;
+  noteOutput(url, () => command.output());
+  try {
+    await whenReady(command, management);
+  } catch (error) {
+    command.child.kill("SIGKILL");
+    await command.exited;
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
 
   const registry: RegistryProcess = {
-    url: `http://127.0.0.1:${port}`,
+    url,
     management,
     directory,
     data,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { eventually } from "./eventually.ts";
 
 /** One of them is a big Node.js program, which takes its time where others compute. */
-const START_TIMEOUT = 60_000;
+const START_TIMEOUT = 90_000;
 
 export type StoreProcessOptions = {
   readonly command: readonly [string, ...string[]];

@@ -16,6 +16,8 @@ const PROBE_TIMEOUT = 500;
  */
 const CONNECT_TIMEOUT = 3_000;
 const CONNECT_PAUSE = 100;
+/** So often a server may end the only connection while it is made, before it counts as gone: an administrator or a pooler does. */
+const MAX_ENDED = 2;
 /** A transaction that was undone because of another is tried again at most so often. */
 const MAX_ATTEMPTS = 8;
 
@@ -87,7 +89,8 @@ export function createDatabase({ open, connections, logger }: DatabaseOptions): 
 
   /** A connection to keep. */
   async function join(): Promise<Link> {
-    for (const deadline = performance.now() + CONNECT_TIMEOUT; ; await sleep(CONNECT_PAUSE)) {
+    const begun = performance.now();
+    for (let count = 1; ; count++) {
       try {
         const link = await connect(CONNECT_TIMEOUT, connecting.signal);
         links.add(link);
@@ -95,11 +98,14 @@ export function createDatabase({ open, connections, logger }: DatabaseOptions): 
         if (closed || availability.outage() !== undefined) link.destroy(new ConnectionLostError("no longer wanted"));
         return link;
       } catch (error) {
+        const took = performance.now() - begun;
+        const ended = isConnectionLoss(error) && count <= MAX_ENDED && took < PROBE_TIMEOUT;
         // With others at work the server is there, and has only none left for us, or not now.
-        if (links.size === 0) availability.down(error);
+        if (links.size === 0 && !ended) availability.down(error);
         const gone = closed || availability.outage() !== undefined;
-        if (gone || performance.now() > deadline) throw unavailable(error);
+        if (gone || took > CONNECT_TIMEOUT) throw unavailable(error);
       }
+      await sleep(CONNECT_PAUSE);
     }
   }
 
