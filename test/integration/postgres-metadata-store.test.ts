@@ -18,7 +18,6 @@ import {
 import { raceConformance } from "@cache-registry/storage/metadata-store/conformance/races";
 import type { MetadataStore } from "@cache-registry/storage/metadata-store/metadata-store";
 import { createPostgresMetadataStore } from "@cache-registry/storage/metadata-store/postgres";
-import { definedStatements } from "@cache-registry/storage/metadata-store/postgres/statement";
 import { SCHEMA_VERSION } from "@cache-registry/storage/metadata-store/postgres-schema/migrations";
 import { afterAll, describe, expect, it } from "vitest";
 import { startPostgresServer } from "../support/postgres-server.ts";
@@ -270,31 +269,3 @@ describe("values", () => {
     expect(await store.references(CACHED.name, digest("wide"))).toEqual([]);
   });
 });
-
-describe("statements", () => {
-  it("find their rows by an index", async () => {
-    const texts = definedStatements().map(({ text }) => text);
-    expect(texts.length).toBeGreaterThan(60);
-    // Small by nature, or all of it wanted.
-    const whole = /Seq Scan on (?:counters|counter_changes)/;
-    const plans: string[] = [];
-    for (const text of texts.filter((each) => !/^(?:LOCK|SELECT set_config)/.test(each))) {
-      const rows = await server.query<{ "QUERY PLAN": string }>(
-        url,
-        `SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; PREPARE statement AS ${text};
-         EXPLAIN EXECUTE statement${parameters(text)}`,
-      );
-      plans.push(rows.map((row) => row["QUERY PLAN"]).join("\n"));
-    }
-    const scans = plans.flatMap((plan) =>
-      plan.split("\n").filter((line) => /Seq Scan/.test(line) && !whole.test(line)),
-    );
-    expect(scans).toEqual([]);
-  });
-});
-
-/** `(NULL, NULL)` for as many as the statement has. */
-function parameters(text: string): string {
-  const count = Math.max(0, ...[...text.matchAll(/\$(\d+)/g)].map(([, number]) => Number(number)));
-  return count === 0 ? "" : `(${Array.from({ length: count }, () => "NULL").join(", ")})`;
-}
