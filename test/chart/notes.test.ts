@@ -14,6 +14,10 @@ it("the notes name the test that pulls through, unless there is none", async () 
   expect(await notes({ test: { enabled: false } })).not.toContain("helm test");
 });
 
+it("the notes say where the command that finishes an uninstallation is: nowhere else would npx find it", async () => {
+  expect(await notes()).toMatch(/in a checkout of the source, after npm ci[\s\S]*\n {2}npx cache-registry restore /);
+});
+
 it("the notes warn of a deprecated value, and only then", async () => {
   const warning = "registry.persistance is an old spelling; please write registry.persistence.";
   expect(await notes({ registry: { persistance: { enabled: true } } })).toContain(warning);
