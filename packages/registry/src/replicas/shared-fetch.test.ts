@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import type { Digest } from "@cache-registry/core/digest";
+import { CodedError } from "@cache-registry/core/errors";
 import { digestOfBytes } from "@cache-registry/core/verify";
 import type { UpstreamClient } from "@cache-registry/registry-client/client";
 import { UpstreamError } from "@cache-registry/registry-client/upstream-error";
@@ -185,6 +186,22 @@ describe("a cold blob asked for at several replicas", () => {
     expect(offset).toBeGreaterThan(100 * KiB);
     upstreams[1]?.end(bytes.subarray(offset));
     expect((await surviving.whole).equals(bytes)).toBe(true);
+    await until(linked);
+  });
+
+  it("goes on where its upstream broke off, also while the database is away", async () => {
+    const replica = await startReplica();
+    const reading = await download(replica);
+    await until(() => upstreams.length === 1);
+    upstreams[0]?.write(bytes.subarray(0, 300 * KiB));
+    await until(() => reading.received().length > 100 * KiB);
+    const away = new CodedError("UNAVAILABLE", "the metadata database is not available");
+    const asking = vi.spyOn(stores.metadata, "blob").mockRejectedValue(away);
+    upstreams[0]?.destroy(new UpstreamError("the connection broke", { kind: "unreachable", registry: "a.example" }));
+    await until(() => upstreams.length === 2);
+    asking.mockRestore();
+    upstreams[1]?.end(bytes.subarray(Number(asked.at(-1)?.split(" ")[2])));
+    expect((await reading.whole).equals(bytes)).toBe(true);
     await until(linked);
   });
 

@@ -1,4 +1,5 @@
 import type { Digest } from "@cache-registry/core/digest";
+import { isCodedError } from "@cache-registry/core/errors";
 import { sleep } from "@cache-registry/runtime/backoff";
 import type { Logger } from "@cache-registry/runtime/logger";
 import type { BlobStore, BlobWriter, ByteReader } from "@cache-registry/storage/blob-store/blob-store";
@@ -83,7 +84,7 @@ export function createShareFetch(deps: ShareFetchDeps): ShareFetch {
       while (!ended && performance.now() < deadline) {
         const other = await otherHolder();
         // Looked at with the lease in hand: its last holder may have finished.
-        const kept = await fromStore(deps, fetch, offset);
+        const kept = await fromStore(deps, fetch, offset).catch(unlessAway);
         if (kept) {
           origin = "elsewhere";
           return kept;
@@ -148,6 +149,11 @@ async function fromPeer(
   await vouch(repository, digest);
   const body = await peers.blob(peer, { digest, repository, offset, vouched: true }).catch(() => "absent" as const);
   return typeof body === "string" ? undefined : body;
+}
+
+/** A read goes on without the stores: what comes of it is decided at the end. */
+function unlessAway(error: unknown): undefined {
+  if (!isCodedError(error) || error.status < 500) throw error;
 }
 
 /** The bytes of the store, if another replica has brought them there since the fetch began. */

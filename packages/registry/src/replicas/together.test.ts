@@ -47,9 +47,12 @@ describe("what replicas do together", () => {
     const { task, done, works } = scene();
     const away = () => Promise.reject(new Error("away"));
     const together = createTogether({ acquire: away, lookup: away });
-    const answers = [together("z", task), together("z", task)];
+    const other = { name: "once/z", holder: "b", address: null, token: 1, since: 0 };
+    const cutOff = createTogether({ acquire: async () => ({ other }), lookup: away });
+    const answers = [together("z", task), together("z", task), cutOff("z", task)];
+    // Until all of them work: one that sees the value does not.
+    await expect.poll(works).toBe(3);
     done.resolve("value");
-    expect(await Promise.all(answers)).toEqual(["value", "value"]);
-    expect(works()).toBe(2);
+    expect(await Promise.all(answers)).toEqual(["value", "value", "value"]);
   });
 });

@@ -28,7 +28,7 @@ export function createTogether(leases: Pick<Leases, "acquire" | "lookup">): Toge
     }
     for (const deadline = performance.now() + PATIENCE_MS; performance.now() < deadline; await sleep(PAUSE_MS)) {
       // Asked in this order, an end in between is seen.
-      const working = (await leases.lookup(name)) !== undefined;
+      const working = (await leases.lookup(name).catch(() => undefined)) !== undefined;
       const value = await there();
       if (value !== undefined) return value;
       if (!working) break;
