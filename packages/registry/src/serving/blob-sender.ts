@@ -1,6 +1,7 @@
 import { CodedError } from "@cache-registry/core/errors";
 import type { BufferPool } from "@cache-registry/runtime/buffer-pool";
 import type { Logger } from "@cache-registry/runtime/logger";
+import { pathOf } from "@cache-registry/runtime/server/error-response";
 import type { ByteRange } from "@cache-registry/storage/blob-store/blob-store";
 import type { FastifyReply } from "fastify";
 import type { BlobContent } from "../content/read-blob.ts";
@@ -48,7 +49,7 @@ export function createBlobSender({
         response.end();
       } catch (err) {
         // Headers are out: cut the connection short of Content-Length, so that the client resumes instead of trusting it.
-        logger.warn({ err, url: reply.request.url }, "blob stream broke off");
+        logger.warn({ err, path: pathOf(reply.request) }, "blob stream broke off");
         response.destroy();
       }
     } finally {
