@@ -23,3 +23,20 @@ it("the notes warn of a deprecated value, and only then", async () => {
   expect(await notes({ registry: { persistance: { enabled: true } } })).toContain(warning);
   expect(await notes()).not.toContain("old spelling");
 });
+
+it("the notes say what stays after an uninstallation, and why", async () => {
+  expect(await notes()).toContain("because\nrunning pods still name localhost:7439");
+  const mirror = await notes({ mode: "mirror" });
+  expect(mirror).toContain("the proxy on each node stays, because containerd's hosts.toml files lead to it");
+  expect(mirror).not.toContain("running pods");
+  const without = await notes({ mode: "mirror", proxy: { enabled: false } });
+  expect(without).not.toMatch(/on each node|localhost:7439 because/);
+  for (const text of [mirror, without]) expect(text).toMatch(/^ {2}npx cache-registry restore --release r /m);
+});
+
+it.each([
+  ["4m", "10m"],
+  ["30m", "36m"],
+])("the notes give Helm more time than evicting pods may take, %s", async (timeout, forHelm) => {
+  expect(await notes({ uninstall: { evictPods: true, timeout } })).toContain(`--namespace n --timeout ${forHelm}"`);
+});
