@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createReclaim } from "../gc/reclaim.ts";
 import { digestOf, layerOf, openScene, type Scene } from "./test-scene.ts";
 
@@ -93,6 +93,31 @@ describe("an evictor's loop", () => {
     scene.world.underWay = [{ digest: digestOf("on its way"), size: 1, received: 0, foreground: true }];
     await expect.poll(heldText, { timeout: 4_000 }).toBe("qrst");
     await evictor.stop();
+  });
+
+  it("rests no longer when the clock is put back meanwhile", async () => {
+    await cacheAll("pqrst", true);
+    let walks = 0;
+    const { metadata } = scene.stores;
+    const evictor = scene.evictor({
+      ...{ interval: 20, rest: 200 },
+      metadata: {
+        dueReviews: (...page) => {
+          walks += 1;
+          return metadata.dueReviews(...page);
+        },
+      },
+    });
+    evictor.start();
+    await expect.poll(() => walks).toBeGreaterThan(0);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+    const before = walks;
+    try {
+      await expect.poll(() => walks, { timeout: 4_000 }).toBeGreaterThan(before + 1);
+    } finally {
+      vi.useRealTimers();
+      await evictor.stop();
+    }
   });
 
   it("only looks where another replica evicts", async () => {

@@ -46,6 +46,8 @@ export type EvictorDeps = {
   readonly recent?: number;
   /** How often the levels are looked at, in milliseconds. */
   readonly interval?: number;
+  /** After a walk that found nothing, in milliseconds. */
+  readonly rest?: number;
   /** Is it this replica that evicts? Default: always. */
   readonly leads?: () => boolean;
 };
@@ -58,11 +60,12 @@ type Target = {
 
 export function createEvictor(deps: EvictorDeps): Evictor {
   const { metadata, reclaim, excess, underWay, metrics, logger } = deps;
-  const { recent = RECENT_MS, interval = POLL_INTERVAL_MS, leads = () => true } = deps;
+  const { recent = RECENT_MS, interval = POLL_INTERVAL_MS, rest = REST_MS, leads = () => true } = deps;
   const stopping = new AbortController();
   const slots = createLimiter(BLOBS_AT_ONCE);
   let walking: Promise<unknown> = Promise.resolve();
   let loop: Promise<void> = Promise.resolve();
+  /** By the clock that never jumps. */
   let restUntil = 0;
 
   /** Bytes freed of those that nothing needs. What cannot be removed now stays queued for the collector. */
@@ -145,14 +148,14 @@ export function createEvictor(deps: EvictorDeps): Evictor {
     const aboveHigh = (await excess("high")).bytes > 0;
     if (!aboveHigh && !full) return;
     const needed = underWay().some(({ foreground }) => foreground);
-    if (Date.now() < restUntil && !(needed && aboveHigh)) return;
+    if (performance.now() < restUntil && !(needed && aboveHigh)) return;
     await flushPulls();
     const loose = await freeLoose();
     if (await walk(false, { mark: "low", atLeast: Math.max(0, atLeast - loose) })) return;
     // Only what a client waits for is worth more than what was pinned: a warm-up is not let in.
     const pinnedToo = needed && (await excess("high")).bytes > 0;
     if (pinnedToo && (await walk(true, { mark: "high", atLeast: 0 }))) return;
-    restUntil = Date.now() + REST_MS;
+    restUntil = performance.now() + rest;
   }
 
   async function runLoop(): Promise<void> {
