@@ -13,8 +13,8 @@ export type RecentRows = {
 };
 
 /**
- * What every pull looks up, without asking SQLite again for as long as nothing is written: a look-up costs it four locks of
- * the file. Right because one process owns the database, all of whose writes pass by here (sqlite-channel.ts).
+ * What every pull looks up, without asking SQLite again for as long as nothing is written: each look-up locks the file and
+ * unlocks it again. Right because one process owns the database, all of whose writes pass by here (sqlite-channel.ts).
  */
 export function createRecentRows(limit = DEFAULT_LIMIT): RecentRows {
   const all: Map<string, object>[] = [];
