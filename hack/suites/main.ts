@@ -21,6 +21,7 @@ let interrupted = false;
 
 /** The end of what a check writes: enough for what it says of its failure. */
 const KEPT_CHARACTERS = 20_000;
+const LAST_WORDS_TIMEOUT = 2_000;
 
 type Ended = { readonly ok: boolean; readonly output: string };
 
@@ -58,10 +59,18 @@ function run(suite: Suite, args: readonly string[], env: NodeJS.ProcessEnv = {})
       end("SIGTERM");
     };
     process.once("SIGTERM", interrupt).once("SIGINT", interrupt);
-    child.on(suite.kind === "check" ? "close" : "exit", (code: number | null) => {
+    child.once("exit", (code) => {
       clearTimeout(timer);
       process.off("SIGTERM", interrupt).off("SIGINT", interrupt);
-      resolve({ ok: code === 0, output });
+      const done = () => {
+        clearTimeout(late);
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        resolve({ ok: code === 0, output });
+      };
+      // Its last words; what it left running, a service that apt-get started, may hold the pipes open for ever.
+      const late = setTimeout(done, LAST_WORDS_TIMEOUT);
+      child.once("close", done);
     });
   });
 }
