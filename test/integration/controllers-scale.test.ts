@@ -190,7 +190,10 @@ describe(`${PODS_AT_ONCE} pods of ${IMAGES} images`, () => {
       const uid = before.get(spec.sourceImage) ?? metadata.uid;
       expect([spec.sourceImage, metadata.uid]).toEqual([spec.sourceImage, uid]);
     }
-    expect((await writes()).created).toBe(IMAGES + more);
+    // The API server stores what a client asked for that is killed before the answer, and counts no 201 for it.
+    const { created } = await writes();
+    expect(created).toBeLessThanOrEqual(IMAGES + more);
+    expect(created).toBeGreaterThan(IMAGES);
     // The second leader asks for the pins of all images once, as it cannot know what the first one did; no more.
     const puts = registry.calls.filter((call) => call.startsWith("PUT")).length - asked;
     expect(puts).toBeLessThanOrEqual(IMAGES + 2 * more);
