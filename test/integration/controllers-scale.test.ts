@@ -27,6 +27,8 @@ const MiB = 2 ** 20;
 const PODS_AT_ONCE = Number(process.env.CREG_SOAK_PODS ?? 1_000);
 const IMAGES = PODS_AT_ONCE / 5;
 const FIRST_SYNC_MS = 60_000;
+/** Of CachedImages by one leader: its pods' reconciles, one create each at a time. */
+const CREATES_AT_ONCE = 4;
 
 let server: ApiServer;
 let client: KubeClient;
@@ -193,7 +195,7 @@ describe(`${PODS_AT_ONCE} pods of ${IMAGES} images`, () => {
     // The API server stores what a client asked for that is killed before the answer, and counts no 201 for it.
     const { created } = await writes();
     expect(created).toBeLessThanOrEqual(IMAGES + more);
-    expect(created).toBeGreaterThan(IMAGES);
+    expect(created).toBeGreaterThanOrEqual(IMAGES + more - CREATES_AT_ONCE);
     // The second leader asks for the pins of all images once, as it cannot know what the first one did; no more.
     const puts = registry.calls.filter((call) => call.startsWith("PUT")).length - asked;
     expect(puts).toBeLessThanOrEqual(IMAGES + 2 * more);
